@@ -1,0 +1,1 @@
+"""Operators: the numerical core, independent of environments and algorithms."""

@@ -1,0 +1,30 @@
+"""The plastic recurrent network as one operator: ``plastic_rnn(x, params, state, episode_starts)``."""
+
+from plastic_rl.ops.plastic_rnn.api import initial_state, plastic_rnn, plastic_rnn_step_
+from plastic_rl.ops.plastic_rnn.recording import Recording, plastic_rnn_replay
+from plastic_rl.ops.plastic_rnn.types import (
+    ACTIVATIONS,
+    BACKENDS,
+    RULES,
+    Activation,
+    Backend,
+    PlasticParams,
+    PlasticState,
+    Rule,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "BACKENDS",
+    "RULES",
+    "Activation",
+    "Backend",
+    "PlasticParams",
+    "PlasticState",
+    "Recording",
+    "Rule",
+    "initial_state",
+    "plastic_rnn",
+    "plastic_rnn_replay",
+    "plastic_rnn_step_",
+]

@@ -1,0 +1,96 @@
+"""The public face of the plastic operator: checks what comes in, chooses a backend, runs it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from plastic_rl.ops.plastic_rnn import backends, checks
+from plastic_rl.ops.plastic_rnn.types import Backend, PlasticParams, PlasticState
+
+
+def initial_state(params: PlasticParams, batch_size: int) -> PlasticState:
+    """The state at the start of an episode: zeros, hidden (B, N) and trace (B, N, N), or (B, 0, 0) if not plastic.
+
+    Raises:
+        ValueError: batch_size below 1, or parameters that do not fit their rule.
+    """
+    checks.check_params(params)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    n = params.n
+    m = n if params.plastic else 0
+    return PlasticState(params.w.new_zeros(batch_size, n), params.w.new_zeros(batch_size, m, m))
+
+
+def plastic_rnn(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState | None = None,
+    episode_starts: Tensor | None = None,
+    *,
+    clamp: tuple[Tensor, Tensor] | None = None,
+    backend: Backend = "auto",
+) -> tuple[Tensor, PlasticState]:
+    """Run a plastic recurrent network over a sequence (Miconi, Stanley & Clune, ICML 2018, Eq. 1 to 3).
+
+    Gradients flow to ``x``, to every tensor of ``params`` and to the incoming ``state``, and back from the
+    outgoing one, so calls chain. Truncating back-propagation through time is the caller's ``state.detach()``.
+
+    Args:
+        x: (T, B, N), input drive of every neuron.
+        params: weights, plasticity and rule, shared by the batch.
+        state: hidden (B, N) and trace (B, N, N) from before the first step; None starts from zeros.
+        episode_starts: (T, B), bool or 0 and 1, true where an episode starts: the state of that row is zeroed before step t.
+        clamp: values (T, B, N) and mask (T, B, N); where the mask is true the neuron takes the value, which is
+            a constant.
+        backend: ``reference`` (torch, any device and dtype), ``numba`` (CPU, float32, fused) or ``auto``.
+
+    Returns:
+        y: (T, B, N), the activations.
+        state: from after the last step.
+
+    Raises:
+        ValueError: a wrong shape, dtype, device or a non-finite value, named.
+        RuntimeError: an explicit backend that cannot run here, with the reason.
+    """
+    chosen = backends.choose_backend(backend, x)
+    checks.check_sequence(x, params, state, episode_starts, clamp)
+    if state is None:
+        state = initial_state(params, x.shape[1])
+    if episode_starts is not None:
+        episode_starts = episode_starts.bool()
+    return backends.load(chosen).plastic_rnn(x, params, state, episode_starts, clamp)
+
+
+def plastic_rnn_step_(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    episode_start: Tensor | None = None,
+    *,
+    clamp: tuple[Tensor, Tensor] | None = None,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Take one step without gradients and update ``state`` in place: the form for acting.
+
+    Args:
+        x: (B, N), input drive.
+        params: weights, plasticity and rule.
+        state: hidden (B, N) and trace (B, N, N); overwritten.
+        episode_start: (B,), true where an episode starts: that row is zeroed before the step.
+        clamp: values (B, N) and mask (B, N).
+        backend: as in ``plastic_rnn``.
+
+    Returns:
+        y: (B, N), the activations, in memory of their own.
+
+    Raises:
+        ValueError: a wrong shape, dtype or device, named. Values are not looked at: acting must be quick.
+        RuntimeError: an explicit backend that cannot run here, with the reason.
+    """
+    chosen = backends.choose_backend(backend, x)
+    checks.check_step(x, params, state, episode_start, clamp)
+    if episode_start is not None and episode_start.dtype != torch.bool:
+        episode_start = episode_start.bool()
+    return backends.load(chosen).plastic_rnn_step_(x, params, state, episode_start, clamp)

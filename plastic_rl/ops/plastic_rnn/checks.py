@@ -1,0 +1,153 @@
+"""What the operator refuses, with one line that says why."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from plastic_rl.ops.plastic_rnn.types import ACTIVATIONS, RULES, PlasticParams, PlasticState
+
+Clamp = tuple[Tensor, Tensor]
+
+
+def check_sequence(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState | None,
+    episode_starts: Tensor | None,
+    clamp: Clamp | None,
+) -> None:
+    """Check shapes, dtypes, devices and values of a sequence's arguments; raise ValueError."""
+    if x.dim() != 3 or 0 in x.shape:
+        raise ValueError(f"x must be (T, B, N) with every size at least 1, got {_shape(x)}")
+    check_layout(x, params, state, episode_starts, clamp)
+    _check_values(x, params, state, episode_starts, clamp)
+
+
+def check_step(
+    x: Tensor, params: PlasticParams, state: PlasticState, episode_start: Tensor | None, clamp: Clamp | None
+) -> None:
+    """Check shapes, dtypes and devices of a step's arguments, and no values: acting must be quick."""
+    if x.dim() != 2 or 0 in x.shape:
+        raise ValueError(f"x must be (B, N) with every size at least 1, got {_shape(x)}")
+    check_layout(x, params, state, episode_start, clamp)
+
+
+def check_layout(
+    x: Tensor, params: PlasticParams, state: PlasticState | None, starts: Tensor | None, clamp: Clamp | None
+) -> None:
+    """Check everything but values. x: (..., B, N), the rest is measured against it."""
+    if not x.dtype.is_floating_point:
+        raise ValueError(f"x must have a floating dtype, got {x.dtype}")
+    check_params(params)
+    batch, n = x.shape[-2:]
+    if params.w.shape[0] != n:
+        raise ValueError(f"x has {n} neurons, params.w has {params.w.shape[0]}: they must agree")
+    for name, tensor in params.tensors().items():
+        _check_like(f"params.{name}", tensor, x)
+    if state is not None:
+        m = n if params.alpha is not None else 0
+        _check_shape("state.hidden", state.hidden, (batch, n))
+        _check_shape("state.trace", state.trace, (batch, m, m))
+        _check_like("state.hidden", state.hidden, x)
+        _check_like("state.trace", state.trace, x)
+    if starts is not None:
+        _check_shape("episode_starts", starts, x.shape[:-1])
+        _check_device("episode_starts", starts, x)
+    if clamp is not None:
+        values, mask = clamp
+        _check_shape("clamp values", values, x.shape)
+        _check_shape("clamp mask", mask, x.shape)
+        _check_like("clamp values", values, x)
+        _check_device("clamp mask", mask, x)
+        if mask.dtype != torch.bool:
+            raise ValueError(f"clamp mask must be bool, got {mask.dtype}")
+
+
+def check_params(params: PlasticParams) -> None:
+    """Check that the tensors are those that the rule uses, with the right shapes; raise ValueError."""
+    w, alpha = params.w, params.alpha
+    if w.dim() != 2 or w.shape[0] != w.shape[1] or w.shape[0] == 0:
+        raise ValueError(f"params.w must be (N, N) with N at least 1, got {_shape(w)}")
+    if params.rule not in RULES:
+        raise ValueError(f"params.rule must be one of {', '.join(RULES)}, got {params.rule!r}")
+    if params.activation not in ACTIVATIONS:
+        raise ValueError(
+            f"params.activation must be one of {', '.join(ACTIVATIONS)}, got {params.activation!r}"
+        )
+    if alpha is not None and alpha.dim() != 0 and alpha.shape != w.shape:
+        raise ValueError(f"params.alpha must be {_shape(w)}, () or None, got {_shape(alpha)}")
+    modulated = alpha is not None and params.rule == "modulated"
+    eta_used = alpha is not None and not modulated
+    n = w.shape[0]
+    _check_presence("eta", params.eta, (), eta_used, params)
+    _check_presence("w_m", params.w_m, (n,), modulated, params)
+    _check_presence("b_m", params.b_m, (), modulated, params)
+    _check_presence("fan_out", params.fan_out, (n,), modulated, params)
+    if modulated and not 0 < params.trace_clip < math.inf:
+        raise ValueError(f"params.trace_clip must be a finite number above 0, got {params.trace_clip!r}")
+
+
+def _check_presence(
+    name: str, tensor: Tensor | None, shape: tuple[int, ...], used: bool, params: PlasticParams
+) -> None:
+    if used == (tensor is not None):
+        if tensor is not None:
+            _check_shape(f"params.{name}", tensor, shape)
+        return
+    which = "without alpha" if params.alpha is None else f"with rule {params.rule!r}"
+    raise ValueError(
+        f"params.{name} must be {'given' if used else 'None'} {which}, got {_shape_or_none(tensor)}"
+    )
+
+
+def _check_values(
+    x: Tensor, params: PlasticParams, state: PlasticState | None, starts: Tensor | None, clamp: Clamp | None
+) -> None:
+    _check_finite("x", x)
+    for name, tensor in params.tensors().items():
+        _check_finite(f"params.{name}", tensor)
+    if params.eta is not None and not 0 < params.eta.item() < 1:
+        raise ValueError(f"params.eta must lie strictly between 0 and 1, got {params.eta.item()!r}")
+    if state is not None:
+        _check_finite("state.hidden", state.hidden)
+        _check_finite("state.trace", state.trace)
+    if starts is not None and starts.dtype != torch.bool and not ((starts == 0) | (starts == 1)).all():
+        raise ValueError("episode_starts must be bool, or 0 and 1, got other values")
+    if clamp is not None:
+        _check_finite("clamp values (where the mask is true)", clamp[0].masked_fill(~clamp[1], 0))
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    if tensor.numel() == 0:
+        return
+    # The smallest and the largest value take one pass and no memory; NaN comes out as both.
+    low, high = torch.aminmax(tensor.detach())
+    if not (math.isfinite(low.item()) and math.isfinite(high.item())):
+        raise ValueError(f"{name} must be finite, got values from {low.item()} to {high.item()}")
+
+
+def _check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tensor.shape != shape:
+        raise ValueError(f"{name} must be {tuple(shape)}, got {_shape(tensor)}")
+
+
+def _check_like(name: str, tensor: Tensor, x: Tensor) -> None:
+    if tensor.dtype != x.dtype:
+        raise ValueError(f"{name} must have the dtype of x, {x.dtype}, got {tensor.dtype}")
+    _check_device(name, tensor, x)
+
+
+def _check_device(name: str, tensor: Tensor, x: Tensor) -> None:
+    if tensor.device != x.device:
+        raise ValueError(f"{name} must be on the device of x, {x.device}, got {tensor.device}")
+
+
+def _shape(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def _shape_or_none(tensor: Tensor | None) -> str:
+    return "None" if tensor is None else f"a tensor of shape {_shape(tensor)}"

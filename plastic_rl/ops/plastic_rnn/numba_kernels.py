@@ -1,0 +1,395 @@
+"""The compiled entry points of the numba backend: whole sequences and single steps, over chunks of the batch.
+
+Environments are dealt out to ``n_chunks`` threads in a fixed way, and each is carried through all its steps
+before the next, so that its matrices stay in the cache of one core. ``README.md`` derives the backward.
+
+This module imports numba: it is imported only when the backend is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from plastic_rl.ops.plastic_rnn.numba_passes import (
+    ONE,
+    UNBOUNDED,
+    ZERO,
+    activate,
+    activate_backward,
+    coefficients,
+    coefficients_backward,
+    column_sums,
+    copy,
+    fill,
+    forward_pass,
+    overlap_sums,
+    pack,
+    presynaptic,
+    read_out,
+    read_out_rows,
+    settle,
+    step_back,
+    unpack,
+    update_rows,
+)
+from plastic_rl.ops.plastic_rnn.simd import LANES, lane_sum, load
+
+
+def entry(function: Callable) -> Any:
+    """Compile on first use and keep the result on disk, where there is a folder that can be written."""
+    try:
+        return njit(function, cache=True, nogil=True)
+    except RuntimeError:
+        return njit(function, nogil=True)
+
+
+@entry
+def pack_matrix(matrix, packed):
+    """Row-major (N, N) to panels."""
+    pack(matrix, packed)
+
+
+@entry
+def unpack_matrices(packed, matrices):
+    """Panels (B, packed) to row-major (B, N, N)."""
+    for b in range(packed.shape[0]):
+        unpack(packed[b], matrices[b])
+
+
+@entry
+def pack_matrices(matrices, packed):
+    """Row-major (B, N, N) to panels (B, packed)."""
+    for b in range(packed.shape[0]):
+        pack(matrices[b], packed[b])
+
+
+# ---- forward ----
+
+
+@njit
+def advance(t, b, x, clamp_value, clamp_mask, history, weights, rule, trace, decay, gain, pre, y, zeros):
+    """Step t of environment b: settle the update that step t - 1 left in (decay, gain), read out, fire.
+
+    x, clamp_value, clamp_mask: (N,), the clamp empty where there is none
+    trace, decay, gain: carried from step to step
+    """
+    n = x.size
+    copy(x, pre)
+    before = presynaptic(t - 1, b, history.hidden, history.starts, history.y, zeros) if t > 0 else zeros[:n]
+    now = presynaptic(t, b, history.hidden, history.starts, history.y, zeros)
+    due = t % history.every == 0 and 0 < t // history.every < history.traces.shape[0] - 1
+    if history.starts[t, b]:
+        if due:
+            settle(trace, rule.bound, decay, gain, before, history.traces[t // history.every, b])
+        fill(trace, ZERO)
+    else:
+        # Nothing is pending at the first step, and a trace that comes in is taken as it is.
+        bound = rule.bound if t > 0 else UNBOUNDED
+        forward_pass(trace, weights, bound, decay, gain, before, now, pre)
+        if due:
+            copy(trace, history.traces[t // history.every, b])
+    fire(pre, clamp_value, clamp_mask, rule, y, history.y[t, b])
+    coefficients(rule, y, decay, gain)
+
+
+@njit
+def fire(pre, clamp_value, clamp_mask, rule, y, output):
+    """The activations, clamped: into y (padded) and output (N,)."""
+    n = output.size
+    activate(pre, y, n, rule.activation)
+    for j in range(clamp_mask.size):
+        if clamp_mask[j]:
+            y[j] = clamp_value[j]
+    copy(y[:n], output)
+
+
+@entry
+def forward(
+    chunk, low, high, x, trace_in, trace_out, clamp_values, clamp_masks, history, weights, rule, scratch
+):
+    """Carry environments low to high - 1 through all steps, one environment after the other."""
+    steps, _, n = x.shape
+    decay, gain, pre, y, zeros = np.zeros((5, rule.w_m.size), np.float32)
+    keep = history.traces.shape[0] > 0
+    trace = scratch[chunk]
+    for b in range(low, high):
+        pack(trace_in[b], trace)
+        if keep:
+            copy(trace, history.traces[0, b])
+        fill(decay, ONE)
+        fill(gain, ZERO)
+        for t in range(steps):
+            value, mask = clamp_values[t, b], clamp_masks[t, b]
+            advance(t, b, x[t, b], value, mask, history, weights, rule, trace, decay, gain, pre, y, zeros)
+        now = presynaptic(steps - 1, b, history.hidden, history.starts, history.y, zeros)
+        settle(trace, rule.bound, decay, gain, now, trace)
+        unpack(trace, trace_out[b])
+        if keep:
+            copy(trace, history.traces[history.traces.shape[0] - 1, b])
+
+
+# ---- one step at a time ----
+
+
+@entry
+def record_step(chunk, low, high, t, x, no_value, no_mask, history, weights, rule, decay, gain):
+    """Step t of environments low to high - 1; their traces lie in the last place of ``history.traces``."""
+    pre, y, zeros = np.zeros((3, rule.w_m.size), np.float32)
+    last = history.traces.shape[0] - 1
+    for b in range(low, high):
+        trace = history.traces[last, b]
+        advance(
+            t, b, x[b], no_value, no_mask, history, weights, rule, trace, decay[b], gain[b], pre, y, zeros
+        )
+        if t == history.y.shape[0] - 1:
+            now = presynaptic(t, b, history.hidden, history.starts, history.y, zeros)
+            settle(trace, rule.bound, decay[b], gain[b], now, trace)
+
+
+@entry
+def settle_all(t, history, rule, decay, gain, packed):
+    """Apply the updates that step t - 1 left in (decay, gain) to traces (B, packed), in place."""
+    zeros = np.zeros(rule.w_m.size, np.float32)
+    for b in range(packed.shape[0]):
+        now = presynaptic(t - 1, b, history.hidden, history.starts, history.y, zeros)
+        settle(packed[b], rule.bound, decay[b], gain[b], now, packed[b])
+
+
+@entry
+def step(
+    chunk, low, high, x, starts, clamp_values, clamp_masks, hidden, trace, w, alpha, plasticity, rule, out
+):
+    """One step of environments low to high - 1 on a row-major state, in place."""
+    n = x.shape[1]
+    decay, gain, pre, y = np.zeros((4, rule.w_m.size), np.float32)
+    for b in range(low, high):
+        copy(x[b], pre)
+        if starts[b]:
+            fill(hidden[b], ZERO)
+            fill(trace[b].reshape(-1), ZERO)
+        else:
+            read_out_rows(w, alpha, plasticity, trace[b], hidden[b], pre)
+        fire(pre, clamp_values[b], clamp_masks[b], rule, y, out[b])
+        if trace.size > 0:
+            coefficients(rule, y, decay, gain)
+            update_rows(trace[b], rule.bound, decay, gain, hidden[b])
+        copy(out[b], hidden[b])
+
+
+# ---- backward ----
+
+
+class Upstream(NamedTuple):
+    """Gradients that come in: y (T, B, N), hidden (B, N), trace (B, N, N) or (0, 0, 0) for none."""
+
+    y: np.ndarray
+    hidden: np.ndarray
+    trace: np.ndarray
+
+
+class Downstream(NamedTuple):
+    """Gradients that go out; the second group is added to, one row per chunk.
+
+    pre: (T, B, N); hidden: (B, N); trace: (B, N, N) or (0, 0, 0) where not wanted
+    alpha: (chunks, packed); scalars: (chunks, 3), of eta, b_m and the scalar plasticity; w_m, fan_out: (chunks, width)
+    """
+
+    pre: np.ndarray
+    hidden: np.ndarray
+    trace: np.ndarray
+    alpha: np.ndarray
+    scalars: np.ndarray
+    w_m: np.ndarray
+    fan_out: np.ndarray
+
+
+@njit
+def rebuild(t, b, history, rule, trace, decay, gain, y, zeros):
+    """The trace at the end of step t - 1, from the last stored trace or, if later, the last reset."""
+    start = (t - 1) // history.every * history.every
+    copy(history.traces[start // history.every, b], trace)
+    for s in range(t - 1, start, -1):
+        if history.starts[s, b]:
+            start = s
+            break
+    for s in range(start, t):
+        roll(s, b, history, rule, trace, trace, decay, gain, y, zeros)
+
+
+@njit
+def roll(s, b, history, rule, trace, result, decay, gain, y, zeros):
+    """Take the trace from before step s, reset included, to its end; ``result`` may be ``trace``."""
+    if history.starts[s, b]:
+        fill(trace, ZERO)
+    copy(history.y[s, b], y)
+    coefficients(rule, y, decay, gain)
+    now = presynaptic(s, b, history.hidden, history.starts, history.y, zeros)
+    settle(trace, rule.bound, decay, gain, now, result)
+
+
+@njit
+def fill_window(t, b, history, rule, window, decay, gain, y, zeros):
+    """The trace before each step from the last stored one up to step t, as step t reads it."""
+    start = t // history.every * history.every
+    copy(history.traces[start // history.every, b], window[0])
+    for s in range(start, t):
+        roll(s, b, history, rule, window[s - start], window[s - start + 1], decay, gain, y, zeros)
+    if history.starts[t, b]:
+        fill(window[t - start], ZERO)
+
+
+@entry
+def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, scratch, down):
+    """Carry the gradients of environments low to high - 1 back through all steps.
+
+    undo: rebuild H_t by undoing the update, H_t = (H_{t+1} - g y_{t-1}) / d, from each stored trace to the one
+        before it; else roll forward from the stored traces and keep every step in between.
+    """
+    steps, _, n = history.y.shape
+    full = weights.alpha.size > 0
+    decay, gain, inverse, y, zeros, dgain, ddecay, overlap, dy, carry = np.zeros(
+        (10, rule.w_m.size), np.float32
+    )
+    trace, grad, window = scratch.trace[chunk], scratch.grad[chunk], scratch.window[chunk]
+    rows, touched = scratch.rows[chunk], scratch.touched[chunk]
+    dalpha, dscalars = down.alpha[chunk], down.scalars[chunk]
+    dw_m, dfan_out = down.w_m[chunk], down.fan_out[chunk]
+    for b in range(low, high):
+        copy(up.hidden[b], carry)
+        if up.trace.size > 0:
+            pack(up.trace[b], grad)
+        else:
+            fill(grad, ZERO)
+        if undo:
+            copy(history.traces[history.traces.shape[0] - 1, b], trace)
+            now = presynaptic(steps - 1, b, history.hidden, history.starts, history.y, zeros)
+            overlap_sums(trace, grad, now, dgain, overlap)
+        for t in range(steps - 1, -1, -1):
+            place = t % history.every
+            if not undo and (t == steps - 1 or place == history.every - 1):
+                fill_window(t, b, history, rule, window, decay, gain, y, zeros)
+            starts = history.starts[t, b]
+            now = presynaptic(t, b, history.hidden, history.starts, history.y, zeros)
+            copy(history.y[t, b], y)
+            coefficients(rule, y, decay, gain)
+            if not undo:
+                column_sums(window[place], grad, rule, decay, gain, now, dgain, ddecay)
+            elif starts:
+                fill(ddecay, ZERO)
+            else:
+                for j in range(y.size):
+                    inverse[j] = ONE / decay[j]
+                    ddecay[j] = (overlap[j] - gain[j] * dgain[j]) * inverse[j]
+            copy(carry, dy)
+            for j in range(n):
+                dy[j] += up.y[t, b, j]
+            coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out)
+            activate_backward(y, dy, rule.activation)
+            mask = clamp_masks[t, b]
+            for j in range(mask.size):
+                if mask[j]:
+                    dy[j] = ZERO
+            copy(dy[:n], down.pre[t, b])
+            if starts:
+                fill(carry, ZERO)
+                fill(grad, ZERO)
+                fill(dgain, ZERO)
+                fill(overlap, ZERO)
+                if undo and t > 0 and place != 0:
+                    rebuild(t, b, history, rule, trace, decay, gain, y, zeros)
+            else:
+                before = (
+                    presynaptic(t - 1, b, history.hidden, history.starts, history.y, zeros) if t > 0 else now
+                )
+                h = trace if undo else window[place]
+                step_back(
+                    undo,
+                    h,
+                    grad,
+                    dalpha,
+                    weights,
+                    decay,
+                    gain,
+                    inverse,
+                    dy,
+                    now,
+                    before,
+                    rows,
+                    touched,
+                    dgain,
+                    overlap,
+                )
+                for i in range(n):
+                    carry[i] = lane_sum(load(rows, i * LANES))
+                if not full:
+                    for i in range(n):
+                        dscalars[2] += now[i] * lane_sum(load(touched, i * LANES))
+            if undo and t > 0 and place == 0:
+                copy(history.traces[t // history.every, b], trace)
+        copy(carry[:n], down.hidden[b])
+        if down.trace.size > 0:
+            unpack(grad, down.trace[b])
+
+
+# ---- the plain network, without a trace ----
+
+
+@entry
+def plain_forward(chunk, low, high, x, clamp_values, clamp_masks, history, w, rule):
+    """Environments low to high - 1, four at a time; a last group that is not full repeats its last member."""
+    n = x.shape[2]
+    pre = np.zeros((4, rule.w_m.size), np.float32)
+    y, zeros = np.zeros((2, rule.w_m.size), np.float32)
+    hidden, starts, out = history.hidden, history.starts, history.y
+    for first in range(low, high, 4):
+        b1, b2, b3 = min(first + 1, high - 1), min(first + 2, high - 1), min(first + 3, high - 1)
+        for t in range(x.shape[0]):
+            for e, b in enumerate((first, b1, b2, b3)):
+                copy(x[t, b], pre[e])
+            read_out(
+                w,
+                presynaptic(t, first, hidden, starts, out, zeros),
+                presynaptic(t, b1, hidden, starts, out, zeros),
+                presynaptic(t, b2, hidden, starts, out, zeros),
+                presynaptic(t, b3, hidden, starts, out, zeros),
+                pre,
+            )
+            for e, b in enumerate((first, b1, b2, b3)):
+                fire(pre[e], clamp_values[t, b], clamp_masks[t, b], rule, y, out[t, b])
+
+
+@entry
+def plain_backward(chunk, low, high, up, clamp_masks, history, w_transposed, rule, down):
+    """The gradients of environments low to high - 1, four at a time."""
+    steps, _, n = history.y.shape
+    carry = np.zeros((4, rule.w_m.size), np.float32)
+    y, dy = np.zeros((2, rule.w_m.size), np.float32)
+    for first in range(low, high, 4):
+        b1, b2, b3 = min(first + 1, high - 1), min(first + 2, high - 1), min(first + 3, high - 1)
+        for e, b in enumerate((first, b1, b2, b3)):
+            copy(up.hidden[b], carry[e])
+        for t in range(steps - 1, -1, -1):
+            for e, b in enumerate((first, b1, b2, b3)):
+                copy(history.y[t, b], y)
+                copy(carry[e], dy)
+                for j in range(n):
+                    dy[j] += up.y[t, b, j]
+                activate_backward(y, dy, rule.activation)
+                mask = clamp_masks[t, b]
+                for j in range(mask.size):
+                    if mask[j]:
+                        dy[j] = ZERO
+                copy(dy[:n], down.pre[t, b])
+            fill(carry.reshape(-1), ZERO)
+            read_out(
+                w_transposed, down.pre[t, first], down.pre[t, b1], down.pre[t, b2], down.pre[t, b3], carry
+            )
+            for e, b in enumerate((first, b1, b2, b3)):
+                if history.starts[t, b]:
+                    fill(carry[e], ZERO)
+        for e, b in enumerate((first, b1, b2, b3)):
+            copy(carry[e, :n], down.hidden[b])

@@ -1,0 +1,550 @@
+"""What the numba backend does within one step: rules, neurons, and passes over the N x N matrices.
+
+A matrix (N x N) is *packed* in panels of 8 columns: panel p holds rows 0 to N-1 of its columns one after the
+other, so that every pass over it is one contiguous stream and the sums over rows stay in registers. The last
+panel is filled up with zeros. Vectors of N numbers are padded with zeros to the same width.
+
+This module imports numba: it is imported only when the backend is used.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from plastic_rl.ops.plastic_rnn import simd
+from plastic_rl.ops.plastic_rnn.simd import LANES, clip, lane_sum, load, positive, splat, store, zero_beyond
+
+HEBB, OJA, MODULATED = 0, 1, 2
+TANH, SIGMOID, RELU, LINEAR = 0, 1, 2, 3
+ONE = np.float32(1.0)
+ZERO = np.float32(0.0)
+UNBOUNDED = np.float32(np.inf)
+
+
+class Weights(NamedTuple):
+    """The matrices that a batch shares, packed. ``alpha`` is empty where the scalar plasticity takes its place."""
+
+    w: np.ndarray
+    alpha: np.ndarray
+    plasticity: np.float32
+
+
+class Rule(NamedTuple):
+    """How neurons fire and how their trace changes. ``w_m`` and ``fan_out`` are padded."""
+
+    code: int
+    activation: int
+    eta: np.float32
+    b_m: np.float32
+    bound: np.float32
+    w_m: np.ndarray
+    fan_out: np.ndarray
+
+
+class Scratch(NamedTuple):
+    """Working memory: one row per chunk of each array, see ``numba_cpu.staggered``.
+
+    trace, grad: (chunks, packed)
+    rows, touched: (chunks, 8 N)
+    window: (chunks, steps, packed), empty where updates are undone
+    """
+
+    trace: np.ndarray
+    grad: np.ndarray
+    rows: np.ndarray
+    touched: np.ndarray
+    window: np.ndarray
+
+
+class History(NamedTuple):
+    """What the forward pass leaves for the backward pass.
+
+    hidden: (B, N), the activations before the first step
+    starts: (T, B) bool
+    y: (T, B, N)
+    traces: (K, B, packed), the trace before steps 0, every, 2 every, ... (before a reset there), and at the end
+    every: steps from one stored trace to the next
+    """
+
+    hidden: np.ndarray
+    starts: np.ndarray
+    y: np.ndarray
+    traces: np.ndarray
+    every: int
+
+
+# ---- the rules: the only functions that know about them ----
+
+
+@njit
+def coefficients(rule, y, decay, gain):
+    """Decay d and gain g of the trace from the new activations: H <- clip(d H + g y_prev)."""
+    if rule.code == MODULATED:
+        signal = modulation(rule, y)
+        for j in range(y.size):
+            decay[j] = ONE
+            gain[j] = rule.fan_out[j] * signal * y[j]
+    elif rule.code == OJA:
+        for j in range(y.size):
+            decay[j] = ONE - rule.eta * y[j] * y[j]
+            gain[j] = rule.eta * y[j]
+    else:
+        for j in range(y.size):
+            decay[j] = ONE - rule.eta
+            gain[j] = rule.eta * y[j]
+
+
+@njit
+def modulation(rule, y):
+    """The output of the modulating neuron, a scalar."""
+    total = rule.b_m
+    for j in range(y.size):
+        total += y[j] * rule.w_m[j]
+    return np.float32(np.tanh(total))
+
+
+@njit
+def coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out):
+    """From the gradients of g and d to those of y and of the rule's own parameters, all added to.
+
+    dscalars: [deta, db_m], in double precision: they gather every neuron, step and environment
+    """
+    if rule.code == MODULATED:
+        signal = modulation(rule, y)
+        dsignal = ZERO
+        for j in range(y.size):
+            dsignal += dgain[j] * y[j] * rule.fan_out[j]
+        dtotal = (ONE - signal * signal) * dsignal
+        for j in range(y.size):
+            dy[j] += rule.fan_out[j] * signal * dgain[j] + dtotal * rule.w_m[j]
+            dw_m[j] += dtotal * y[j]
+            dfan_out[j] += dgain[j] * y[j] * signal
+        dscalars[1] += dtotal
+    elif rule.code == OJA:
+        deta = ZERO
+        for j in range(y.size):
+            dy[j] += rule.eta * (dgain[j] - (y[j] + y[j]) * ddecay[j])
+            deta += y[j] * (dgain[j] - y[j] * ddecay[j])
+        dscalars[0] += deta
+    else:
+        deta = ZERO
+        for j in range(y.size):
+            dy[j] += rule.eta * dgain[j]
+            deta += dgain[j] * y[j] - ddecay[j]
+        dscalars[0] += deta
+
+
+# ---- vectors (assignments to slices would make numba compile the text of their error messages) ----
+
+
+@njit
+def fill(target, value):
+    """Every element of a flat array."""
+    for j in range(target.size):
+        target[j] = value
+
+
+@njit
+def copy(source, target):
+    """A flat array into the beginning of another."""
+    for j in range(source.size):
+        target[j] = source[j]
+
+
+# ---- neurons ----
+
+
+@njit
+def activate(pre, y, n, activation):
+    """y = sigma(pre); the padding stays zero, whatever sigma(0) is."""
+    for j in range(0, y.size, LANES):
+        value = load(pre, j)
+        if activation == TANH:
+            value = simd.tanh(value)
+        elif activation == SIGMOID:
+            value = simd.sigmoid(value)
+        elif activation == RELU:
+            value = positive(value)
+        store(y, j, value)
+    for j in range(n, y.size):
+        y[j] = ZERO
+
+
+@njit
+def activate_backward(y, dy, activation):
+    """Turn dL/dy into dL/dpre in place; every activation here has a derivative that follows from y alone."""
+    if activation == TANH:
+        for j in range(y.size):
+            dy[j] *= ONE - y[j] * y[j]
+    elif activation == SIGMOID:
+        for j in range(y.size):
+            dy[j] *= y[j] * (ONE - y[j])
+    elif activation == RELU:
+        for j in range(y.size):
+            if y[j] <= ZERO:
+                dy[j] = ZERO
+
+
+@njit
+def presynaptic(t, b, hidden, starts, y, zeros):
+    """The activations that step t reads: those of the step before, or zeros where an episode starts."""
+    if starts[t, b]:
+        return zeros[: y.shape[2]]
+    if t == 0:
+        return hidden[b]
+    return y[t - 1, b]
+
+
+# ---- packed matrices ----
+
+
+@njit
+def pack(matrix, packed):
+    """Row-major (N, N) to panels."""
+    n = matrix.shape[0]
+    for column in range(0, n, LANES):
+        width = min(LANES, n - column)
+        for i in range(n):
+            offset = column * n + i * LANES
+            for j in range(width):
+                packed[offset + j] = matrix[i, column + j]
+            for j in range(width, LANES):
+                packed[offset + j] = ZERO
+
+
+@njit
+def unpack(packed, matrix):
+    """Panels to row-major (N, N)."""
+    n = matrix.shape[0]
+    for column in range(0, n, LANES):
+        for i in range(n):
+            for j in range(min(LANES, n - column)):
+                matrix[i, column + j] = packed[column * n + i * LANES + j]
+
+
+# ---- passes over the N x N matrices: all the time goes here ----
+
+
+def _make_forward_pass(full: bool, clipped: bool) -> Any:
+    @njit
+    def forward_pass(trace, weights, bound, decay, gain, before, now, pre):
+        """Update the trace by the step before, H <- clip(d H + g y_before), and read out through it."""
+        n = now.size
+        limit = splat(bound)
+        plasticity = splat(weights.plasticity)
+        for column in range(0, pre.size, LANES):
+            d = load(decay, column)
+            g = load(gain, column)
+            # Two rows at a time, with a sum each: a single sum would wait for its own last addition.
+            even = load(pre, column)
+            odd = splat(ZERO)
+            offset = column * n
+            for i in range(0, n - 1, 2):
+                h = d * load(trace, offset) + g * before[i]
+                if clipped:
+                    h = clip(h, limit)
+                store(trace, offset, h)
+                alpha = load(weights.alpha, offset) if full else plasticity
+                even = even + (load(weights.w, offset) + alpha * h) * now[i]
+                offset += LANES
+                h = d * load(trace, offset) + g * before[i + 1]
+                if clipped:
+                    h = clip(h, limit)
+                store(trace, offset, h)
+                alpha = load(weights.alpha, offset) if full else plasticity
+                odd = odd + (load(weights.w, offset) + alpha * h) * now[i + 1]
+                offset += LANES
+            if n % 2 == 1:
+                h = d * load(trace, offset) + g * before[n - 1]
+                if clipped:
+                    h = clip(h, limit)
+                store(trace, offset, h)
+                alpha = load(weights.alpha, offset) if full else plasticity
+                even = even + (load(weights.w, offset) + alpha * h) * now[n - 1]
+            store(pre, column, even + odd)
+
+    return forward_pass
+
+
+_forward_full = _make_forward_pass(full=True, clipped=False)
+_forward_full_clipped = _make_forward_pass(full=True, clipped=True)
+_forward_scalar = _make_forward_pass(full=False, clipped=False)
+_forward_scalar_clipped = _make_forward_pass(full=False, clipped=True)
+
+
+@njit
+def forward_pass(trace, weights, bound, decay, gain, before, now, pre):
+    """The variant of the pass that fits."""
+    full = weights.alpha.size > 0
+    if bound < UNBOUNDED:
+        if full:
+            _forward_full_clipped(trace, weights, bound, decay, gain, before, now, pre)
+        else:
+            _forward_scalar_clipped(trace, weights, bound, decay, gain, before, now, pre)
+    elif full:
+        _forward_full(trace, weights, bound, decay, gain, before, now, pre)
+    else:
+        _forward_scalar(trace, weights, bound, decay, gain, before, now, pre)
+
+
+@njit
+def settle(trace, bound, decay, gain, before, result):
+    """The update alone: result = clip(d H + g y_before). ``result`` may be ``trace``."""
+    n = before.size
+    limit = splat(bound)
+    for column in range(0, decay.size, LANES):
+        d = load(decay, column)
+        g = load(gain, column)
+        offset = column * n
+        for i in range(n):
+            store(result, offset, clip(d * load(trace, offset) + g * before[i], limit))
+            offset += LANES
+
+
+def _make_backward_pass(full: bool, undo: bool) -> Any:
+    @njit
+    def backward_pass(
+        trace, grad, dalpha, weights, decay, gain, inverse, dpre, now, before, rows, touched, dgain, overlap
+    ):
+        """One step back through the trace.
+
+        trace: H_{t+1}, becomes H_t (undo), or H_t already
+        grad: dL/dH_{t+1}, becomes dL/dH_t
+        dalpha: added to
+        now, before: y_{t-1}, y_{t-2}
+        rows: (N, 8), becomes the lanes of dL/dy_{t-1}; touched: (N, 8), of sum_j dpre_j H_ij (scalar alpha)
+        dgain, overlap: (undo) become sum_i dL/dH_t,ij y_{t-2,i} and sum_i dL/dH_t,ij H_t,ij, for step t-1
+        """
+        n = now.size
+        plasticity = splat(weights.plasticity)
+        fill(rows, ZERO)
+        if not full:
+            fill(touched, ZERO)
+        for column in range(0, dpre.size, LANES):
+            d = load(decay, column)
+            g = load(gain, column)
+            error = load(dpre, column)
+            if undo:
+                inverse_d = load(inverse, column)
+                undone = g * inverse_d
+                dg = splat(ZERO)
+                common = splat(ZERO)
+            offset = column * n
+            for i in range(n):
+                h = load(trace, offset)
+                if undo:
+                    h = inverse_d * h - undone * now[i]
+                    store(trace, offset, h)
+                gradient = load(grad, offset)
+                if full:
+                    alpha = load(weights.alpha, offset)
+                    row = error * (load(weights.w, offset) + alpha * h) + gradient * g
+                    pair = error * now[i]
+                    store(dalpha, offset, load(dalpha, offset) + pair * h)
+                    gradient = d * gradient + alpha * pair
+                else:
+                    product = error * h
+                    store(touched, i * LANES, load(touched, i * LANES) + product)
+                    row = error * load(weights.w, offset) + gradient * g + plasticity * product
+                    gradient = d * gradient + plasticity * error * now[i]
+                store(grad, offset, gradient)
+                store(rows, i * LANES, load(rows, i * LANES) + row)
+                if undo:
+                    dg = dg + gradient * before[i]
+                    common = common + gradient * h
+                offset += LANES
+            if undo:
+                store(dgain, column, dg)
+                store(overlap, column, common)
+
+    return backward_pass
+
+
+_backward_full_undo = _make_backward_pass(full=True, undo=True)
+_backward_full = _make_backward_pass(full=True, undo=False)
+_backward_scalar_undo = _make_backward_pass(full=False, undo=True)
+_backward_scalar = _make_backward_pass(full=False, undo=False)
+
+
+@njit
+def step_back(
+    undo, trace, grad, dalpha, weights, decay, gain, inverse, dpre, now, before, rows, touched, dgain, overlap
+):
+    """The variant of the backward pass that fits."""
+    if weights.alpha.size > 0:
+        if undo:
+            _backward_full_undo(
+                trace,
+                grad,
+                dalpha,
+                weights,
+                decay,
+                gain,
+                inverse,
+                dpre,
+                now,
+                before,
+                rows,
+                touched,
+                dgain,
+                overlap,
+            )
+        else:
+            _backward_full(
+                trace,
+                grad,
+                dalpha,
+                weights,
+                decay,
+                gain,
+                inverse,
+                dpre,
+                now,
+                before,
+                rows,
+                touched,
+                dgain,
+                overlap,
+            )
+    elif undo:
+        _backward_scalar_undo(
+            trace,
+            grad,
+            dalpha,
+            weights,
+            decay,
+            gain,
+            inverse,
+            dpre,
+            now,
+            before,
+            rows,
+            touched,
+            dgain,
+            overlap,
+        )
+    else:
+        _backward_scalar(
+            trace,
+            grad,
+            dalpha,
+            weights,
+            decay,
+            gain,
+            inverse,
+            dpre,
+            now,
+            before,
+            rows,
+            touched,
+            dgain,
+            overlap,
+        )
+
+
+@njit
+def column_sums(trace, grad, rule, decay, gain, before, dgain, ddecay):
+    """sum_i G_ij y_before,i and sum_i G_ij H_ij, with G zeroed first where the update of H was clipped."""
+    n = before.size
+    limit = splat(rule.bound)
+    for column in range(0, dgain.size, LANES):
+        d = load(decay, column)
+        g = load(gain, column)
+        dg = splat(ZERO)
+        dd = splat(ZERO)
+        offset = column * n
+        for i in range(n):
+            h = load(trace, offset)
+            gradient = zero_beyond(load(grad, offset), d * h + g * before[i], limit)
+            store(grad, offset, gradient)
+            dg = dg + gradient * before[i]
+            dd = dd + gradient * h
+            offset += LANES
+        store(dgain, column, dg)
+        store(ddecay, column, dd)
+
+
+@njit
+def overlap_sums(trace, grad, now, dgain, overlap):
+    """sum_i G_ij y_i and sum_i G_ij H_ij, with which the undoing backward starts."""
+    n = now.size
+    for column in range(0, dgain.size, LANES):
+        dg = splat(ZERO)
+        common = splat(ZERO)
+        offset = column * n
+        for i in range(n):
+            gradient = load(grad, offset)
+            dg = dg + gradient * now[i]
+            common = common + gradient * load(trace, offset)
+            offset += LANES
+        store(dgain, column, dg)
+        store(overlap, column, common)
+
+
+@njit
+def read_out(w, now_0, now_1, now_2, now_3, pre):
+    """Add y w to ``pre`` (4, width) for four environments at once: without a trace they share all they read."""
+    n = now_0.size
+    for column in range(0, pre.shape[1], LANES):
+        total_0 = load(pre[0], column)
+        total_1 = load(pre[1], column)
+        total_2 = load(pre[2], column)
+        total_3 = load(pre[3], column)
+        offset = column * n
+        for i in range(n):
+            weight = load(w, offset)
+            total_0 = total_0 + weight * now_0[i]
+            total_1 = total_1 + weight * now_1[i]
+            total_2 = total_2 + weight * now_2[i]
+            total_3 = total_3 + weight * now_3[i]
+            offset += LANES
+        store(pre[0], column, total_0)
+        store(pre[1], column, total_1)
+        store(pre[2], column, total_2)
+        store(pre[3], column, total_3)
+
+
+# ---- row-major matrices, for single steps on a state that belongs to the caller ----
+
+
+@njit
+def read_out_rows(w, alpha, plasticity, trace, now, pre):
+    """Add y (w + alpha H) to ``pre``, one row after the other. trace is (0, 0) for a plain network."""
+    n = now.size
+    whole = n // LANES * LANES
+    full = alpha.size > 0
+    for i in range(n):
+        if trace.size == 0:
+            for j in range(0, whole, LANES):
+                store(pre, j, load(pre, j) + load(w[i], j) * now[i])
+            for j in range(whole, n):
+                pre[j] += w[i, j] * now[i]
+        elif full:
+            for j in range(0, whole, LANES):
+                weight = load(w[i], j) + load(alpha[i], j) * load(trace[i], j)
+                store(pre, j, load(pre, j) + weight * now[i])
+            for j in range(whole, n):
+                pre[j] += (w[i, j] + alpha[i, j] * trace[i, j]) * now[i]
+        else:
+            for j in range(0, whole, LANES):
+                weight = load(w[i], j) + plasticity * load(trace[i], j)
+                store(pre, j, load(pre, j) + weight * now[i])
+            for j in range(whole, n):
+                pre[j] += (w[i, j] + plasticity * trace[i, j]) * now[i]
+
+
+@njit
+def update_rows(trace, bound, decay, gain, now):
+    """H <- clip(d H + g y_now), in place."""
+    n = trace.shape[0]
+    whole = n // LANES * LANES
+    limit = splat(bound)
+    for i in range(n):
+        for j in range(0, whole, LANES):
+            store(trace[i], j, clip(load(decay, j) * load(trace[i], j) + load(gain, j) * now[i], limit))
+        for j in range(whole, n):
+            h = decay[j] * trace[i, j] + gain[j] * now[i]
+            trace[i, j] = bound if h > bound else -bound if h < -bound else h

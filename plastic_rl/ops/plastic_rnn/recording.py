@@ -1,0 +1,148 @@
+"""Recording a rollout step by step, so that its update needs no second forward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plastic_rl.ops.plastic_rnn import backends, checks
+from plastic_rl.ops.plastic_rnn.api import plastic_rnn, plastic_rnn_step_
+from plastic_rl.ops.plastic_rnn.types import Backend, PlasticParams, PlasticState
+
+
+class Recording:
+    """A sequence that is run one step at a time and differentiated afterwards.
+
+    Acting and training on the same steps needs the forward pass once only: ``step`` runs it without gradients
+    and keeps what the backward pass needs (the activations, and the trace now and then), and
+    ``plastic_rnn_replay`` gives its outputs a gradient. The buffers serve one rollout after the other: call
+    ``reset`` when the backward pass of the last one is done. Until then the parameters must stay as they were.
+
+    Args:
+        n_steps: length T of the sequence, at least 1.
+        params: of the network.
+        state: before the first step: hidden (B, N) and trace (B, N, N); copied.
+        backend: as in ``plastic_rnn``.
+
+    Attributes:
+        y: (T, B, N), the activations of the steps taken so far; NaN from there on.
+        episode_starts: (T, B) bool.
+        length: the number of steps taken.
+
+    Raises:
+        ValueError: n_steps below 1, or parameters and state that do not fit together.
+        RuntimeError: an explicit backend that cannot run here.
+    """
+
+    def __init__(
+        self, n_steps: int, params: PlasticParams, state: PlasticState, backend: Backend = "auto"
+    ) -> None:
+        if n_steps < 1:
+            raise ValueError(f"n_steps must be at least 1, got {n_steps}")
+        self.n_steps = n_steps
+        self.backend = backend
+        chosen = backends.choose_backend(backend, state.hidden)
+        checks.check_step(state.hidden, params, state, None, None)
+        batch, n = state.hidden.shape
+        self.y = state.hidden.new_full((n_steps, batch, n), float("nan")).detach()
+        self.episode_starts = torch.zeros(n_steps, batch, dtype=torch.bool, device=state.hidden.device)
+        self._initial_hidden = torch.empty_like(state.hidden, requires_grad=False)
+        # The fused form for networks with a trace; a plain network has nothing that would be worth keeping.
+        self._tape: Any = None
+        if chosen == "numba" and params.plastic:
+            self._tape = backends.load(chosen).Tape(self._initial_hidden, self.episode_starts, self.y)
+        self.reset(params, state)
+
+    def reset(self, params: PlasticParams, state: PlasticState | None = None) -> None:
+        """Begin again with these parameters, from ``state`` (copied) or from where the last rollout ended."""
+        state = self.state if state is None else state
+        checks.check_step(state.hidden, params, state, None, None)
+        if state.hidden.shape != self._initial_hidden.shape:
+            raise ValueError(
+                f"state.hidden must be {tuple(self._initial_hidden.shape)}, got {tuple(state.hidden.shape)}"
+            )
+        self._initial_hidden.copy_(state.hidden.detach())
+        self.length = 0
+        if self._tape is None:
+            self._initial_trace = state.trace.detach().clone()
+            self._state = PlasticState(self._initial_hidden.clone(), self._initial_trace.clone())
+        else:
+            self._tape.reset(params, state.trace)
+
+    def step(self, x: Tensor, episode_start: Tensor, params: PlasticParams) -> Tensor:
+        """Take one step, without gradients.
+
+        Args:
+            x: (B, N), input drive.
+            episode_start: (B,), true where an episode starts: that row is zeroed before the step.
+            params: those given at the start of the recording.
+
+        Returns:
+            y: (B, N), a view of the recording.
+
+        Raises:
+            ValueError: a wrong shape or dtype.
+            RuntimeError: n_steps have been taken already.
+        """
+        t = self.length
+        if t == self.n_steps:
+            raise RuntimeError(f"the recording is full: {t} of {t} steps taken; call reset")
+        y = self.y[t]
+        if x.shape != y.shape or x.dtype != y.dtype or x.device != y.device:
+            raise ValueError(
+                f"x must be {tuple(y.shape)} {y.dtype} on {y.device}, got {tuple(x.shape)} {x.dtype}"
+            )
+        if episode_start.shape != y.shape[:1]:
+            raise ValueError(f"episode_start must be ({y.shape[0]},), got {tuple(episode_start.shape)}")
+        self.episode_starts[t] = episode_start
+        if self._tape is None:
+            y.copy_(plastic_rnn_step_(x, params, self._state, episode_start, backend=self.backend))
+        else:
+            self._tape.step(t, x)
+        self.length = t + 1
+        return y
+
+    @property
+    def initial_state(self) -> PlasticState:
+        """The state before the first step."""
+        trace = self._initial_trace if self._tape is None else self._tape.trace(0)
+        return PlasticState(self._initial_hidden, trace)
+
+    @property
+    def state(self) -> PlasticState:
+        """The state after the last step taken; a copy."""
+        if self._tape is None:
+            return self._state.clone()
+        hidden = self._initial_hidden if self.length == 0 else self.y[self.length - 1]
+        return PlasticState(hidden.clone(), self._tape.trace(self.length))
+
+
+def plastic_rnn_replay(x: Tensor, params: PlasticParams, recording: Recording) -> tuple[Tensor, PlasticState]:
+    """``plastic_rnn`` of a complete recording, without running it again where the backend allows.
+
+    Gradients flow to ``x`` and to ``params``, and back from ``y`` and the final state; the initial state is a
+    constant. ``x`` and ``params`` must hold the numbers that the steps were taken with. ``y`` lies in the
+    recording's memory: the recording may be reset only after the backward pass, and one that was is an error.
+
+    Args:
+        x: (T, B, N), the input drives of all steps.
+        params: of the network.
+        recording: of T steps.
+
+    Returns:
+        y: (T, B, N), and the state after the last step.
+
+    Raises:
+        ValueError: x does not fit the recording, or the recording is not complete.
+    """
+    if recording.length != recording.n_steps:
+        raise ValueError(f"recording must be complete, got {recording.length} of {recording.n_steps} steps")
+    if x.shape != recording.y.shape:
+        raise ValueError(f"x must be {tuple(recording.y.shape)}, as recorded, got {tuple(x.shape)}")
+    if recording._tape is None:
+        state = recording.initial_state
+        return plastic_rnn(x, params, state, recording.episode_starts, backend=recording.backend)
+    checks.check_layout(x, params, None, None, None)
+    return recording._tape.replay(x, params)

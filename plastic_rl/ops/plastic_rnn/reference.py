@@ -1,0 +1,91 @@
+"""The definition of the plastic recurrent network, in plain torch: any device, any floating dtype.
+
+Slow and obviously right: every fast backend is held against it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from plastic_rl.ops.plastic_rnn.rules import activate, decay_and_gain, trace_bound
+from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
+
+
+def plastic_rnn(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    episode_starts: Tensor | None = None,
+    clamp: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, PlasticState]:
+    """Run the network over a sequence, one step after the other.
+
+    x: (T, B, N)
+    state: hidden (B, N), trace (B, N, N)
+    episode_starts: (T, B) bool
+    clamp: values (T, B, N), mask (T, B, N) bool
+    returns: y (T, B, N), state after the last step
+    """
+    outputs = []
+    for t in range(x.shape[0]):
+        if episode_starts is not None:
+            state = reset_state(state, episode_starts[t])
+        state = step(x[t], params, state, None if clamp is None else (clamp[0][t], clamp[1][t]))
+        outputs.append(state.hidden)
+    return torch.stack(outputs), state
+
+
+def step(
+    x: Tensor, params: PlasticParams, state: PlasticState, clamp: tuple[Tensor, Tensor] | None = None
+) -> PlasticState:
+    """One step: read out through the trace, then update it (ICML 2018, Eq. 1 and 2 or 3).
+
+    x: (B, N)
+    clamp: values (B, N), mask (B, N) bool
+    returns: state whose hidden is y
+    """
+    hidden, trace = state
+    weights = params.w if params.alpha is None else params.w + params.alpha * trace
+    # (B, 1, N) @ (B, N, N): row vectors on the left, so that column j feeds neuron j.
+    read_out = hidden @ weights if weights.dim() == 2 else torch.bmm(hidden.unsqueeze(1), weights).squeeze(1)
+    y = activate(x + read_out, params.activation)
+    if clamp is not None:
+        values, mask = clamp
+        y = torch.where(mask, values.detach(), y)
+    if params.alpha is not None:
+        decay, gain = decay_and_gain(y, params)
+        trace = decay.unsqueeze(1) * trace + hidden.unsqueeze(2) * gain.unsqueeze(1)
+        bound = trace_bound(params)
+        if bound is not None:
+            trace = trace.clamp(-bound, bound)
+    return PlasticState(y, trace)
+
+
+@torch.no_grad()
+def plastic_rnn_step_(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    episode_start: Tensor | None = None,
+    clamp: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """One step that overwrites the state.
+
+    x: (B, N)
+    episode_start: (B,) bool
+    returns: y (B, N)
+    """
+    before = state if episode_start is None else reset_state(state, episode_start)
+    after = step(x, params, before, clamp)
+    state.hidden.copy_(after.hidden)
+    state.trace.copy_(after.trace)
+    return after.hidden
+
+
+def reset_state(state: PlasticState, episode_start: Tensor) -> PlasticState:
+    """Zero the rows of the state where an episode starts. episode_start: (B,) bool."""
+    # Filled, not multiplied: a row that has gone to infinity is forgotten like any other.
+    hidden = state.hidden.masked_fill(episode_start[:, None], 0.0)
+    trace = state.trace.masked_fill(episode_start[:, None, None], 0.0)
+    return PlasticState(hidden, trace)

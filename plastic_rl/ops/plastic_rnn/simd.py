@@ -1,0 +1,229 @@
+"""A vector of 8 float32 as a value inside numba functions.
+
+LLVM's own loop vectoriser gives up on the inner loops of this operator: they read and write so many arrays
+that the check for overlap would cost more than it saves. With vectors as values nothing has to be proved.
+Eight lanes are one AVX2 register; LLVM splits them where registers are shorter.
+
+This module imports numba: it is imported only by the numba backend.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, models, overload, register_model
+
+LANES = 8
+
+# A product and a sum may become one instruction; nothing else may change: the order of the sums is as written,
+# and infinities and NaN keep their meaning (a diverged network must show).
+_FAST = ("contract",)
+_FLOATS = ir.VectorType(ir.FloatType(), LANES)
+_INTS = ir.VectorType(ir.IntType(32), LANES)
+
+
+class Float32x8(types.Type):
+    """The numba type of eight float32 values."""
+
+    def __init__(self) -> None:
+        super().__init__(name="float32x8")
+
+
+float32x8 = Float32x8()
+
+
+@register_model(Float32x8)
+class _Float32x8Model(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Any) -> None:
+        super().__init__(dmm, fe_type, _FLOATS)
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), _FLOATS.as_pointer())
+
+
+def _constant(value: float) -> Any:
+    return ir.Constant(_FLOATS, [float(np.float32(value))] * LANES)
+
+
+def _call(builder: Any, name: str, result: Any, *args: Any, fastmath: tuple[str, ...] = ()) -> Any:
+    function_type = ir.FunctionType(result, [arg.type for arg in args])
+    function = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+    return builder.call(function, args, fastmath=fastmath)
+
+
+@intrinsic
+def load(typing_context: Any, array: Any, index: Any) -> Any:
+    """Eight values of a flat contiguous array from ``index`` on; the caller keeps inside the array."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_pointer(context, builder, signature.args[0], *args), align=4)
+
+    return float32x8(array, types.intp), generate
+
+
+@intrinsic
+def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
+    """Write eight values to a flat contiguous array from ``index`` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], args[1]), align=4)
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, vector), generate
+
+
+@intrinsic
+def splat(typing_context: Any, scalar: Any) -> Any:
+    """The same scalar in every lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        empty = ir.Constant(_FLOATS, ir.Undefined)
+        first = builder.insert_element(empty, args[0], ir.Constant(ir.IntType(32), 0))
+        return builder.shuffle_vector(first, empty, ir.Constant(_INTS, [0] * LANES))
+
+    return float32x8(types.float32), generate
+
+
+@intrinsic
+def lane_sum(typing_context: Any, vector: Any) -> Any:
+    """The sum of the eight values."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        start = ir.Constant(ir.FloatType(), -0.0)
+        name = f"llvm.vector.reduce.fadd.v{LANES}f32"
+        return _call(builder, name, ir.FloatType(), start, args[0], fastmath=("reassoc",))
+
+    return types.float32(vector), generate
+
+
+@intrinsic
+def clip(typing_context: Any, vector: Any, bound: Any) -> Any:
+    """Each value brought into [-bound, bound]; NaN stays NaN."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value, bound = args
+        low = builder.fneg(bound)
+        value = builder.select(builder.fcmp_ordered(">", value, bound), bound, value)
+        return builder.select(builder.fcmp_ordered("<", value, low), low, value)
+
+    return float32x8(vector, bound), generate
+
+
+@intrinsic
+def zero_beyond(typing_context: Any, vector: Any, unclipped: Any, bound: Any) -> Any:
+    """``vector`` with zeros where the size of ``unclipped`` exceeds ``bound``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value, unclipped, bound = args
+        size = _call(builder, f"llvm.fabs.v{LANES}f32", _FLOATS, unclipped)
+        return builder.select(builder.fcmp_ordered(">", size, bound), _constant(0.0), value)
+
+    return float32x8(vector, unclipped, bound), generate
+
+
+@intrinsic
+def positive(typing_context: Any, vector: Any) -> Any:
+    """Each value, or zero where it is negative; NaN stays NaN."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zero = _constant(0.0)
+        return builder.select(builder.fcmp_ordered("<", args[0], zero), zero, args[0])
+
+    return float32x8(vector), generate
+
+
+@intrinsic
+def _round(typing_context: Any, vector: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(builder, f"llvm.rint.v{LANES}f32", _FLOATS, args[0])
+
+    return float32x8(vector), generate
+
+
+@intrinsic
+def _power_of_two(typing_context: Any, exponent: Any) -> Any:
+    """2 to the power of whole numbers in [-126, 127], put straight into the exponent bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # Adding 1.5 * 2^23 leaves the whole number in the low mantissa bits: defined for every input, NaN included.
+        shifted = builder.fadd(args[0], _constant(12582912.0 + 127.0))
+        bits = builder.bitcast(shifted, _INTS)
+        return builder.bitcast(builder.shl(bits, ir.Constant(_INTS, [23] * LANES)), _FLOATS)
+
+    return float32x8(exponent), generate
+
+
+def _arithmetic(instruction: str) -> Callable:
+    """An instruction on two vectors, or on a vector and a float32 scalar."""
+
+    @intrinsic
+    def operation(typing_context: Any, left: Any, right: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return getattr(builder, instruction)(args[0], args[1], flags=_FAST)
+
+        return float32x8(float32x8, float32x8), generate
+
+    def resolve(left: Any, right: Any) -> Callable | None:
+        if left is float32x8 and right is float32x8:
+            return lambda left, right: operation(left, right)
+        if left is float32x8 and right is types.float32:
+            return lambda left, right: operation(left, splat(right))
+        if left is types.float32 and right is float32x8:
+            return lambda left, right: operation(splat(left), right)
+        return None
+
+    return resolve
+
+
+overload(operator.add, strict=False)(_arithmetic("fadd"))
+overload(operator.sub, strict=False)(_arithmetic("fsub"))
+overload(operator.mul, strict=False)(_arithmetic("fmul"))
+overload(operator.truediv, strict=False)(_arithmetic("fdiv"))
+
+_HALF = np.float32(0.5)
+_ONE = np.float32(1.0)
+_TWO = np.float32(2.0)
+_LOG2_E = np.float32(1.4426950408889634)
+# ln 2 in two parts, the first short enough for its product with a small whole number to be exact.
+_LN_2_HIGH = np.float32(0.693359375)
+_LN_2_LOW = np.float32(np.log(2.0) - 0.693359375)
+_C3, _C4, _C5, _C6, _C7 = (np.float32(1 / f) for f in (6, 24, 120, 720, 5040))
+# Beyond these the results no longer change in float32, and 2^k stays a finite number.
+_TANH_LIMIT = np.float32(20.0)
+_EXP_LIMIT = np.float32(87.0)
+
+
+@njit
+def _exp_minus_one(x):
+    """exp(x) - 1 for |x| <= 87, to about one unit in the last place: x = k ln 2 + r, and a series for r."""
+    k = _round(x * _LOG2_E)
+    r = (x - k * _LN_2_HIGH) - k * _LN_2_LOW
+    series = splat(_C7)
+    series = series * r + _C6
+    series = series * r + _C5
+    series = series * r + _C4
+    series = series * r + _C3
+    series = series * r + _HALF
+    small = r + r * r * series
+    scale = _power_of_two(k)
+    return scale * small + (scale - _ONE)
+
+
+@njit
+def tanh(x):
+    """The hyperbolic tangent, exact to about two units in the last place near zero as well."""
+    e = _exp_minus_one(clip(x * _TWO, splat(_TANH_LIMIT)))
+    return e / (e + _TWO)
+
+
+@njit
+def sigmoid(x):
+    """1 / (1 + exp(-x))."""
+    return _ONE / (_exp_minus_one(clip(splat(np.float32(0.0)) - x, splat(_EXP_LIMIT))) + _TWO)

@@ -1,0 +1,88 @@
+"""What goes into the plastic operator and what it carries from step to step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+from torch import Tensor
+
+Rule = Literal["hebb", "oja", "modulated"]
+Activation = Literal["tanh", "sigmoid", "relu", "linear"]
+Backend = Literal["auto", "reference", "numba"]
+
+RULES: tuple[str, ...] = get_args(Rule)
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+BACKENDS: tuple[str, ...] = get_args(Backend)
+
+
+class PlasticState(NamedTuple):
+    """What the operator carries from one step to the next.
+
+    hidden: (B, N), the activations of the previous step, y_{t-1}
+    trace: (B, N, N), the Hebbian trace H_t; (B, 0, 0) for a plain RNN
+    """
+
+    hidden: Tensor
+    trace: Tensor
+
+    def detach(self) -> PlasticState:
+        """The same numbers, cut off from the graph: where back-propagation through time ends."""
+        return PlasticState(self.hidden.detach(), self.trace.detach())
+
+    def clone(self) -> PlasticState:
+        """A copy with memory of its own."""
+        return PlasticState(self.hidden.clone(), self.trace.clone())
+
+
+@dataclass(frozen=True)
+class PlasticParams:
+    """Everything of the operator that is shared by the batch.
+
+    Which form of plasticity runs follows from ``alpha``: (N, N) gives every connection its own plasticity,
+    a scalar one to all of them, None is a plain recurrent network without a trace.
+
+    Args:
+        w: (N, N), fixed weights; column j feeds neuron j.
+        alpha: (N, N), () or None, the plasticity of each connection.
+        eta: (), the learning rate of the trace, in (0, 1); rules ``hebb`` and ``oja`` only.
+        rule: how the trace changes: ``hebb`` (ICML 2018, Eq. 2), ``oja`` (ICML 2018, Eq. 3),
+            ``modulated`` (simple neuromodulation, Backpropamine, ICLR 2019).
+        activation: the nonlinearity sigma of Eq. 1.
+        w_m: (N,), weights of the modulating neuron; ``modulated`` only.
+        b_m: (), its bias; ``modulated`` only.
+        fan_out: (N,), how strongly it reaches each neuron; ``modulated`` only.
+        trace_clip: bound on the size of every element of the trace; ``modulated`` only.
+    """
+
+    w: Tensor
+    alpha: Tensor | None = None
+    eta: Tensor | None = None
+    rule: Rule = "hebb"
+    activation: Activation = "tanh"
+    w_m: Tensor | None = None
+    b_m: Tensor | None = None
+    fan_out: Tensor | None = None
+    trace_clip: float = 2.0
+
+    @property
+    def n(self) -> int:
+        """Number of neurons N."""
+        return self.w.shape[0]
+
+    @property
+    def plastic(self) -> bool:
+        """Whether there is a trace at all."""
+        return self.alpha is not None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors among the parameters, by name: those that this rule and this alpha use."""
+        named = {
+            "w": self.w,
+            "alpha": self.alpha,
+            "eta": self.eta,
+            "w_m": self.w_m,
+            "b_m": self.b_m,
+            "fan_out": self.fan_out,
+        }
+        return {name: tensor for name, tensor in named.items() if tensor is not None}

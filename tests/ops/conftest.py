@@ -1,0 +1,154 @@
+"""Problems for the plastic operator, and one way to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from plastic_rl.ops.plastic_rnn import PlasticParams, PlasticState, plastic_rnn
+
+# Largest error over a tensor, relative to its largest element.
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
+
+CLIP = 0.4
+
+
+@dataclass
+class Problem:
+    """Inputs in float64, and random gradients to send back through every output."""
+
+    leaves: dict[str, Tensor]
+    rule: str
+    activation: str
+    episode_starts: Tensor | None
+    clamp: tuple[Tensor, Tensor] | None
+    upstream: tuple[Tensor, Tensor, Tensor]
+
+    def params(self, leaves: dict[str, Tensor]) -> PlasticParams:
+        return PlasticParams(
+            w=leaves["w"],
+            alpha=leaves.get("alpha"),
+            eta=leaves.get("eta"),
+            rule=self.rule,
+            activation=self.activation,
+            w_m=leaves.get("w_m"),
+            b_m=leaves.get("b_m"),
+            fan_out=leaves.get("fan_out"),
+            trace_clip=CLIP,
+        )
+
+    def fresh_leaves(self, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Separate leaf tensors, so that no gradient can be compared with itself."""
+        return {name: leaf.detach().to(dtype, copy=True).requires_grad_() for name, leaf in self.leaves.items()}
+
+    def cast_clamp(self, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        return None if self.clamp is None else (self.clamp[0].to(dtype), self.clamp[1])
+
+    def send_back(self, y: Tensor, state: PlasticState) -> None:
+        """Random gradients into y, the final hidden state and the final trace."""
+        outputs = (y, *state)
+        sum((out * up.to(out.dtype)).sum() for out, up in zip(outputs, self.upstream, strict=True)).backward()
+
+    def run(self, backend: str, dtype: torch.dtype) -> dict[str, Tensor]:
+        """Every output, and the gradient of every leaf."""
+        leaves = self.fresh_leaves(dtype)
+        state = PlasticState(leaves["hidden"], leaves["trace"])
+        y, final = plastic_rnn(
+            leaves["x"],
+            self.params(leaves),
+            state,
+            self.episode_starts,
+            clamp=self.cast_clamp(dtype),
+            backend=backend,
+        )
+        self.send_back(y, final)
+        return collect(y, final, leaves)
+
+
+def collect(y: Tensor, state: PlasticState, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
+    result = {"y": y.detach(), "final hidden": state.hidden.detach(), "final trace": state.trace.detach()}
+    for name, leaf in leaves.items():
+        if leaf.grad is not None:
+            result[f"gradient of {name}"] = leaf.grad
+    return result
+
+
+def make_problem(
+    rule: str = "hebb",
+    alpha: str = "full",
+    *,
+    steps: int = 12,
+    batch: int = 3,
+    n: int = 9,
+    eta: float = 0.1,
+    activation: str = "tanh",
+    resets: bool = True,
+    clamp: str = "none",
+    seed: int = 0,
+) -> Problem:
+    """Random numbers of a size that keeps the network lively and its gradients of order one."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    scale = 0.5 / n**0.5
+    leaves = {"x": 0.7 * normal(steps, batch, n), "w": scale * normal(n, n)}
+    plastic = alpha != "none"
+    if alpha == "full":
+        leaves["alpha"] = scale * normal(n, n)
+    elif alpha == "homogeneous":
+        leaves["alpha"] = torch.tensor(0.3 / n**0.5, dtype=torch.float64)
+    if plastic and rule == "modulated":
+        leaves["w_m"] = normal(n) / n**0.5
+        leaves["b_m"] = torch.tensor(0.2, dtype=torch.float64)
+        leaves["fan_out"] = 0.5 * normal(n)
+    elif plastic:
+        leaves["eta"] = torch.tensor(eta, dtype=torch.float64)
+    leaves["hidden"] = torch.tanh(normal(batch, n))
+    leaves["trace"] = 0.2 * normal(batch, n, n) if plastic else torch.zeros(batch, 0, 0, dtype=torch.float64)
+
+    starts = None
+    if resets:
+        starts = torch.rand(steps, batch, generator=generator) < 0.15
+        starts[0, 0] = False  # one row that the incoming state reaches
+    clamps = None
+    if clamp != "none":
+        mask = torch.ones(steps, batch, n, dtype=torch.bool)
+        if clamp == "partial":
+            mask = torch.rand(steps, batch, n, generator=generator) < 0.3
+        clamps = (torch.rand(steps, batch, n, generator=generator, dtype=torch.float64) * 1.6 - 0.8, mask)
+    upstream = (normal(steps, batch, n), normal(batch, n), normal(*leaves["trace"].shape))
+    return Problem(leaves, rule, activation, starts, clamps, upstream)
+
+
+def assert_same(result: dict[str, Tensor], expected: dict[str, Tensor], dtype: torch.dtype) -> None:
+    """Every entry within the tolerance of the dtype."""
+    assert result.keys() == expected.keys()
+    for name, value in result.items():
+        if value.numel() == 0:
+            assert value.shape == expected[name].shape, name
+            continue
+        assert value.shape == expected[name].shape, name
+        scale = expected[name].abs().max().item()
+        error = (value.double() - expected[name].double()).abs().max().item()
+        assert error <= TOLERANCE[dtype] * max(scale, 1e-3), f"{name}: off by {error:.2e} at size {scale:.2e}"
+
+
+@pytest.fixture(name="make_problem")
+def make_problem_fixture() -> Callable[..., Problem]:
+    return make_problem
+
+
+@pytest.fixture(name="assert_same")
+def assert_same_fixture() -> Callable[..., None]:
+    return assert_same
+
+
+@pytest.fixture(name="collect")
+def collect_fixture() -> Callable[..., dict[str, Tensor]]:
+    return collect

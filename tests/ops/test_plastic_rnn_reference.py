@@ -1,0 +1,87 @@
+"""The reference is the definition: held against the equations, written out element by element, and gradcheck."""
+
+import math
+
+import pytest
+import torch
+
+from plastic_rl.ops.plastic_rnn import PlasticState, plastic_rnn
+
+RULES = ("hebb", "oja", "modulated")
+ALPHAS = ("full", "homogeneous", "none")
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("rule", RULES)
+def test_reference_is_the_equations_element_by_element(make_problem, rule, alpha):
+    problem = make_problem(rule, alpha, steps=5, batch=2, n=3, clamp="partial")
+    result = problem.run("reference", torch.float64)
+    p = {name: leaf.tolist() for name, leaf in problem.leaves.items()}
+    values, mask = (part.tolist() for part in problem.clamp)
+    steps, batch, n = problem.leaves["x"].shape
+    for b in range(batch):
+        before = p["hidden"][b]
+        trace = p["trace"][b] if alpha != "none" else [[0.0] * n for _ in range(n)]
+        for t in range(steps):
+            if problem.episode_starts[t, b]:
+                before = [0.0] * n
+                trace = [[0.0] * n for _ in range(n)]
+            y = []
+            for j in range(n):
+                total = p["x"][t][b][j]
+                for i in range(n):
+                    strength = p["w"][i][j]
+                    if alpha == "full":
+                        strength += p["alpha"][i][j] * trace[i][j]
+                    elif alpha == "homogeneous":
+                        strength += p["alpha"] * trace[i][j]
+                    total += before[i] * strength
+                y.append(values[t][b][j] if mask[t][b][j] else math.tanh(total))
+            if alpha != "none":
+                signal = 0.0
+                if rule == "modulated":
+                    signal = math.tanh(p["b_m"] + sum(y[j] * p["w_m"][j] for j in range(n)))
+                for i in range(n):
+                    for j in range(n):
+                        h = trace[i][j]
+                        if rule == "hebb":
+                            h = (1 - p["eta"]) * h + p["eta"] * before[i] * y[j]
+                        elif rule == "oja":
+                            h = h + p["eta"] * y[j] * (before[i] - y[j] * h)
+                        else:
+                            h = max(-0.4, min(0.4, h + p["fan_out"][j] * signal * before[i] * y[j]))
+                        trace[i][j] = h
+            before = y
+            torch.testing.assert_close(result["y"][t, b], torch.tensor(y, dtype=torch.float64))
+        if alpha != "none":
+            torch.testing.assert_close(result["final trace"][b], torch.tensor(trace, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("rule", RULES)
+def test_reference_gradcheck(make_problem, rule, alpha):
+    problem = make_problem(rule, alpha, steps=4, batch=2, n=3, clamp="partial")
+    names = list(problem.leaves)
+
+    def run(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        leaves = dict(zip(names, tensors, strict=True))
+        state = PlasticState(leaves["hidden"], leaves["trace"])
+        y, final = plastic_rnn(
+            leaves["x"], problem.params(leaves), state, problem.episode_starts, clamp=problem.clamp
+        )
+        return (y, *final)
+
+    assert torch.autograd.gradcheck(run, tuple(problem.fresh_leaves(torch.float64).values()))
+
+
+def test_clamp_values_are_constants(make_problem):
+    problem = make_problem(clamp="partial")
+    values = problem.clamp[0].float().requires_grad_()
+    for backend in ("reference", "numba"):
+        leaves = problem.fresh_leaves(torch.float32)
+        y, _ = plastic_rnn(
+            leaves["x"], problem.params(leaves), clamp=(values, problem.clamp[1]), backend=backend
+        )
+        y.sum().backward()
+        assert values.grad is None
+        assert torch.equal(y[problem.clamp[1]], values.detach()[problem.clamp[1]])
