@@ -1,0 +1,342 @@
+"""Actor-critic policies with a plastic recurrent core, for ``PlasticA2C``.
+
+observation -> features extractor -> PlasticRNN -> (net_arch layers) -> action and value heads
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    MlpExtractor,
+    NatureCNN,
+)
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import Tensor, nn
+
+from plastic_rl.ops.plastic_rnn import Activation, Backend, PlasticState, Rule
+from plastic_rl.policies.plastic_rnn import Alpha, PlasticRNN
+from plastic_rl.policies.state import PolicyState, from_numpy, to_numpy
+
+# The width of the hidden layers that SB3's default learning rates are made for.
+SB3_WIDTH = 64
+
+
+class PlasticPolicy(ActorCriticPolicy):
+    """Actor and critic on one plastic recurrent core (Miconi, Stanley & Clune, ICML 2018).
+
+    The policy holds no state: ``forward`` and ``predict`` take it and return it. Sequences are time-major:
+    T steps of B environments come as observations (T * B, ...), all environments of step 0 first.
+
+    Args:
+        observation_space: any space that SB3 has a features extractor for.
+        action_space: Box, Discrete, MultiDiscrete or MultiBinary.
+        lr_schedule: learning rate as a function of the remaining progress.
+        net_arch: layers after the core, as in SB3; none by default (the paper's network).
+        activation_fn: of the ``net_arch`` layers.
+        share_features_extractor: if false, the critic has a features extractor and a core of its own.
+        hidden_size: number of neurons N in the core.
+        rule: ``hebb``, ``oja`` or ``modulated``.
+        alpha: ``full``, ``homogeneous`` or ``none`` (a plain RNN).
+        eta: where the trained learning rate of the trace starts, in (0, 1).
+        activation: of the core: ``tanh``, ``sigmoid``, ``relu`` or ``linear``.
+        backend: of the operator: ``auto``, ``numba`` or ``reference``.
+        w_init: w starts uniform in [0, w_init].
+        alpha_init: alpha starts uniform in [0, alpha_init].
+        trace_clip: bound on the trace, ``modulated`` only.
+        core_lr_scale: the learning rate of w and alpha as a multiple of the others', above 0. The default,
+            min(1, 64 / hidden_size), lets learning rates made for SB3's 64 units serve larger cores: one step
+            of an Adam-like optimiser changes an N x N matrix by N times its length in the leading direction.
+        **kwargs: everything else that SB3's ``ActorCriticPolicy`` takes.
+
+    Raises:
+        ValueError: an argument of the core outside its range, named.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.Tanh,
+        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
+        share_features_extractor: bool = True,
+        hidden_size: int = 200,
+        rule: Rule = "hebb",
+        alpha: Alpha = "full",
+        eta: float = 0.01,
+        activation: Activation = "tanh",
+        backend: Backend = "auto",
+        w_init: float = 0.01,
+        alpha_init: float = 0.01,
+        trace_clip: float = 2.0,
+        core_lr_scale: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if core_lr_scale is None:
+            core_lr_scale = min(1.0, SB3_WIDTH / max(hidden_size, 1))
+        elif not isinstance(core_lr_scale, int | float) or not 0 < core_lr_scale < math.inf:
+            raise ValueError(f"core_lr_scale must be a finite number above 0, got {core_lr_scale!r}")
+        self.core_lr_scale = core_lr_scale
+        # The parent's constructor builds the networks, so it must find these.
+        self.hidden_size = hidden_size
+        self.core_kwargs: dict[str, Any] = {
+            "rule": rule,
+            "alpha": alpha,
+            "eta": eta,
+            "activation": activation,
+            "backend": backend,
+            "w_init": w_init,
+            "alpha_init": alpha_init,
+            "trace_clip": trace_clip,
+        }
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch=[] if net_arch is None else net_arch,
+            activation_fn=activation_fn,
+            features_extractor_class=features_extractor_class,
+            share_features_extractor=share_features_extractor,
+            **kwargs,
+        )
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data = super()._get_constructor_parameters()
+        data.update(
+            hidden_size=self.hidden_size,
+            core_lr_scale=self.core_lr_scale,
+            share_features_extractor=self.share_features_extractor,
+            **self.core_kwargs,
+        )
+        return data
+
+    def _build_mlp_extractor(self) -> None:
+        """Build the core and the layers after it; the parent does so before it makes the optimiser."""
+        self.core = PlasticRNN(self.features_dim, self.hidden_size, **self.core_kwargs)
+        self.critic_core = (
+            None
+            if self.share_features_extractor
+            else PlasticRNN(self.features_dim, self.hidden_size, **self.core_kwargs)
+        )
+        self.mlp_extractor = MlpExtractor(
+            self.hidden_size, net_arch=self.net_arch, activation_fn=self.activation_fn, device=self.device
+        )
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        cores = [core for core in (self.core, self.critic_core) if core is not None]
+        matrices = [p for core in cores for p in (core.w, core.alpha) if p is not None]
+        of_matrix = {id(p) for p in matrices}
+        others = [p for p in self.parameters() if id(p) not in of_matrix]
+        groups = [
+            {"params": others, "lr_scale": 1.0},
+            {"params": matrices, "lr_scale": self.core_lr_scale},
+        ]
+        lr = lr_schedule(1)
+        self.optimizer = self.optimizer_class(groups, lr=lr, **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    def initial_state(self, n_envs: int) -> PolicyState:
+        """The state at the start of an episode: zeros for ``n_envs`` environments."""
+        critic = None if self.critic_core is None else self.critic_core.initial_state(n_envs)
+        return PolicyState(self.core.initial_state(n_envs), critic)
+
+    def run_cores(
+        self, obs: PyTorchObs, state: PolicyState | None, episode_starts: Tensor | None
+    ) -> tuple[Tensor, Tensor, PolicyState]:
+        """Drive the cores with a sequence of observations.
+
+        obs: (T * B, ...), time-major
+        state: of B environments; None starts B = T * B environments of one step each from zeros
+        episode_starts: (T, B) or (B,) for one step
+        returns: activations for the actor (T * B, N) and for the critic (T * B, N), new state
+        """
+        features = self.extract_features(obs)
+        pi_features, vf_features = features if isinstance(features, tuple) else (features, features)
+        if state is None:
+            state = self.initial_state(pi_features.shape[0])
+        y_pi, actor = _run_core(self.core, pi_features, state.actor, episode_starts)
+        if self.critic_core is None:
+            return y_pi, y_pi, PolicyState(actor)
+        assert state.critic is not None
+        y_vf, critic = _run_core(self.critic_core, vf_features, state.critic, episode_starts)
+        return y_pi, y_vf, PolicyState(actor, critic)
+
+    def action_distribution(self, y: Tensor) -> Distribution:
+        """The distribution over actions, given activations of the actor's core, (K, N)."""
+        return self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(y))
+
+    def values(self, y: Tensor) -> Tensor:
+        """The values (K, 1), given activations of the critic's core, (K, N)."""
+        return self.value_net(self.mlp_extractor.forward_critic(y))
+
+    def forward(  # type: ignore[override]
+        self,
+        obs: PyTorchObs,
+        state: PolicyState | None = None,
+        episode_starts: Tensor | None = None,
+        deterministic: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor, PolicyState]:
+        """Act for one step.
+
+        obs: (B, ...)
+        state: of B environments, None for zeros
+        episode_starts: (B,), true where the state is zeroed first
+        returns: actions (B, ...), values (B, 1), log-probabilities (B,), new state
+        """
+        y_pi, y_vf, state = self.run_cores(obs, state, episode_starts)
+        distribution = self.action_distribution(y_pi)
+        actions = distribution.get_actions(deterministic=deterministic)
+        log_prob = distribution.log_prob(actions)
+        actions = actions.reshape((-1, *self.action_space.shape))  # type: ignore[misc]
+        return actions, self.values(y_vf), log_prob, state
+
+    def evaluate_actions(
+        self,
+        obs: PyTorchObs,
+        actions: Tensor,
+        state: PolicyState | None = None,
+        episode_starts: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values, log-probabilities and entropy of actions taken in a sequence.
+
+        obs: (T * B, ...), time-major
+        actions: (T * B, ...)
+        state: of B environments before the first step, None for zeros and T = 1
+        episode_starts: (T, B)
+        returns: values (T * B, 1), log-probabilities (T * B,), entropy (T * B,) or None
+        """
+        y_pi, y_vf, _ = self.run_cores(obs, state, episode_starts)
+        return self.evaluate_activations(y_pi, y_vf, actions)
+
+    def evaluate_activations(
+        self, y_pi: Tensor, y_vf: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values, log-probabilities and entropy, given the activations of the cores, each (K, N)."""
+        distribution = self.action_distribution(y_pi)
+        return self.values(y_vf), distribution.log_prob(actions), distribution.entropy()
+
+    def get_distribution(
+        self, obs: PyTorchObs, state: PolicyState | None = None, episode_starts: Tensor | None = None
+    ) -> Distribution:
+        """The distribution over actions at one step. obs: (B, ...)."""
+        y_pi, _, _ = self.run_cores(obs, state, episode_starts)
+        return self.action_distribution(y_pi)
+
+    def predict_values(
+        self, obs: PyTorchObs, state: PolicyState | None = None, episode_starts: Tensor | None = None
+    ) -> Tensor:
+        """The values (B, 1) at one step; the state given is not changed. obs: (B, ...)."""
+        _, y_vf, _ = self.run_cores(obs, state, episode_starts)
+        return self.values(y_vf)
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Choose actions; the recurrent state goes in and comes out as NumPy arrays.
+
+        Args:
+            observation: of one environment, or of B at once.
+            state: what the previous call returned, (hidden (B, N), trace (B, N, N)); None starts from zeros.
+                It is not changed.
+            episode_start: (B,), true where an episode starts: the state of that row is zeroed first.
+            deterministic: the most probable action instead of a sampled one.
+
+        Returns:
+            The actions, and the state to hand to the next call.
+
+        Raises:
+            ValueError: ``state`` or ``episode_start`` does not fit the observation.
+        """
+        self.set_training_mode(False)
+        if isinstance(observation, tuple):
+            raise ValueError(
+                "observation must be an array or a dictionary of arrays, got a tuple: "
+                "Gymnasium's reset() returns (observation, info), pass the first of the two"
+            )
+        obs, vectorized = self.obs_to_tensor(observation)
+        n_envs = (next(iter(obs.values())) if isinstance(obs, dict) else obs).shape[0]
+        actor_state = self.core.initial_state(n_envs)
+        if state is not None:
+            actor_state = from_numpy(state, like=actor_state)
+        starts = None
+        if episode_start is not None:
+            starts = torch.as_tensor(np.asarray(episode_start), dtype=torch.bool, device=self.device)
+            if starts.shape != (n_envs,):
+                raise ValueError(f"episode_start must have shape ({n_envs},), got {tuple(starts.shape)}")
+
+        with torch.no_grad():
+            features = super(ActorCriticPolicy, self).extract_features(obs, self.pi_features_extractor)
+            y, actor_state = self.core.step(features, actor_state, starts)
+            chosen = self.action_distribution(y).get_actions(deterministic=deterministic)
+        actions = chosen.cpu().numpy().reshape((-1, *self.action_space.shape))  # type: ignore[misc, arg-type]
+        if isinstance(self.action_space, spaces.Box):
+            if self.squash_output:
+                actions = self.unscale_action(actions)
+            else:
+                actions = np.clip(actions, self.action_space.low, self.action_space.high)
+        if not vectorized:
+            actions = actions.squeeze(axis=0)
+        return actions, to_numpy(actor_state)  # type: ignore[return-value]
+
+
+class PlasticCnnPolicy(PlasticPolicy):
+    """``PlasticPolicy`` for images: SB3's ``NatureCNN`` as the default features extractor."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN,
+        **kwargs: Any,
+    ) -> None:
+        kwargs["features_extractor_class"] = features_extractor_class
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+
+
+class PlasticMultiInputPolicy(PlasticPolicy):
+    """``PlasticPolicy`` for dictionaries: SB3's ``CombinedExtractor`` as the default features extractor."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor,
+        **kwargs: Any,
+    ) -> None:
+        kwargs["features_extractor_class"] = features_extractor_class
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+
+
+MlpPolicy = PlasticPolicy
+CnnPolicy = PlasticCnnPolicy
+MultiInputPolicy = PlasticMultiInputPolicy
+
+
+def _run_core(
+    core: PlasticRNN, features: Tensor, state: PlasticState, episode_starts: Tensor | None
+) -> tuple[Tensor, PlasticState]:
+    """Run one core over time-major features (T * B, F); one step without gradients takes the lean form."""
+    n_envs = state.hidden.shape[0]
+    n_steps = features.shape[0] // n_envs
+    if n_steps == 1 and not torch.is_grad_enabled():
+        return core.step(features, state, None if episode_starts is None else episode_starts.reshape(n_envs))
+    starts = None if episode_starts is None else episode_starts.reshape(n_steps, n_envs)
+    y, state = core(features.reshape(n_steps, n_envs, -1), state, starts)
+    return y.flatten(0, 1), state
