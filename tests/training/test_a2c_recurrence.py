@@ -126,6 +126,19 @@ def test_the_recorded_update_equals_the_recomputed_one():
         torch.testing.assert_close(gradient, recomputed[name], rtol=1e-3, atol=1e-6)
 
 
+def test_recorded_rollouts_sample_from_the_policys_distribution():
+    model = make(n_envs=1, n_steps=400, policy_kwargs={"alpha": "none", "w_init": 0.0})
+    with torch.no_grad():  # the same three probabilities at every step
+        model.policy.action_net.weight.zero_()
+        model.policy.action_net.bias.copy_(torch.tensor([0.2, 0.3, 0.5]).log())
+    counts = np.zeros(3)
+    for _ in range(10):
+        rollout, _ = collect(model)
+        counts += np.bincount(rollout["actions"].astype(int).ravel(), minlength=3)
+    # 4,000 samples: the standard deviation of each frequency is below 0.008.
+    np.testing.assert_allclose(counts / counts.sum(), [0.2, 0.3, 0.5], atol=0.03)
+
+
 def test_a_second_update_on_one_rollout_recomputes():
     model = make()
     collect(model)
