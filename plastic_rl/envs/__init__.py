@@ -1,0 +1,13 @@
+"""Environments whose episodes each pose a new problem, so that an agent must learn within its lifetime."""
+
+from plastic_rl.envs.maze import PlasticMazeEnv, reference_levels
+from plastic_rl.envs.maze_vector import PlasticMazeVectorEnv
+from plastic_rl.envs.registration import ENVIRONMENTS, register_environments
+
+__all__ = [
+    "ENVIRONMENTS",
+    "PlasticMazeEnv",
+    "PlasticMazeVectorEnv",
+    "reference_levels",
+    "register_environments",
+]
