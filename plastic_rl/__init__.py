@@ -3,14 +3,52 @@
 Importing the package registers its environments, so that ``gym.make("PlasticMaze-v0")`` works.
 """
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from plastic_rl.envs import register_environments
-from plastic_rl.policies import PlasticPolicy, PlasticRNN
-from plastic_rl.training import PlasticA2C
+from plastic_rl.envs import PlasticMazeEnv, PlasticMazeVectorEnv, reference_levels, register_environments
+
+if TYPE_CHECKING:
+    from plastic_rl.policies import PlasticPolicy, PlasticRNN
+    from plastic_rl.training.a2c import PlasticA2C
+    from plastic_rl.training.settings import hyperparams
+    from plastic_rl.training.vec_env import GymnasiumVecEnv, make_vec_env
 
 __version__ = version("plastic-rl")
 
-__all__ = ["PlasticA2C", "PlasticPolicy", "PlasticRNN", "__version__"]
+__all__ = [
+    "GymnasiumVecEnv",
+    "PlasticA2C",
+    "PlasticMazeEnv",
+    "PlasticMazeVectorEnv",
+    "PlasticPolicy",
+    "PlasticRNN",
+    "__version__",
+    "hyperparams",
+    "make_vec_env",
+    "reference_levels",
+]
+
+# Imported when first used: torch takes seconds, which environments and the command line's help do not need.
+_LAZY = {
+    "GymnasiumVecEnv": "plastic_rl.training.vec_env",
+    "PlasticA2C": "plastic_rl.training.a2c",
+    "PlasticPolicy": "plastic_rl.policies",
+    "PlasticRNN": "plastic_rl.policies",
+    "hyperparams": "plastic_rl.training.settings",
+    "make_vec_env": "plastic_rl.training.vec_env",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 register_environments()

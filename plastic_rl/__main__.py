@@ -1,0 +1,8 @@
+"""``python -m plastic_rl``: the command line."""
+
+import sys
+
+from plastic_rl.training.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The command line: ``plastic-rl train | evaluate | watch``, also ``python -m plastic_rl``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from plastic_rl.training.settings import ALGORITHMS
+
+
+class CommandError(Exception):
+    """A mistake in what was asked for: printed as one line, exit code 2."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the arguments; those of the process if not given.
+
+    Returns:
+        The exit code: 0, 2 for bad input (one line on stderr), 130 after Ctrl-C.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        # torch takes seconds to import: only the commands need it, not the help.
+        from plastic_rl.training import commands
+
+        command = {"train": commands.train, "evaluate": commands.evaluate, "watch": commands.watch}
+        return command[arguments.command](arguments)
+    except CommandError as error:
+        print(f"plastic-rl: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("plastic-rl: interrupted", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="plastic-rl", description="Train, evaluate and watch agents with plastic connections."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,evaluate,watch}")
+    _add_train(commands.add_parser("train", help="train an agent on an environment"))
+    _add_evaluate(commands.add_parser("evaluate", help="mean return of a trained agent over whole episodes"))
+    _add_watch(commands.add_parser("watch", help="record one episode of a trained agent as an animation"))
+    return parser
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
+    train.description = "Train an agent and store model, settings, logs and figures in a folder."
+    train.add_argument("env_id", metavar="ENV_ID", nargs="?", help="for example PlasticMaze-v0")
+    train.add_argument("--algo", help=f"one of {', '.join(ALGORITHMS)} (default: plastic_a2c)")
+    train.add_argument("--config", metavar="FILE", type=Path, help="settings in RL-Zoo's format, plain YAML")
+    train.add_argument("--timesteps", type=int, metavar="N", help="environment steps of the whole training")
+    train.add_argument("--n-envs", type=int, metavar="N", help="environments stepped together")
+    _add_env_kwargs(train)
+    train.add_argument(
+        "--hyperparams",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY:VALUE",
+        help="settings that beat the file's, for example n_steps:125 policy_kwargs.eta:0.05",
+    )
+    train.add_argument(
+        "--seed", type=int, help="the same seed gives the same training (default: drawn and kept)"
+    )
+    train.add_argument("--device", help="auto, cpu, cuda, ... (default: auto)")
+    train.add_argument(
+        "--output", metavar="FOLDER", type=Path, help="default: runs/<algorithm>/<environment>_<number>"
+    )
+    train.add_argument("--resume", metavar="FOLDER", type=Path, help="go on with the run in this folder")
+
+
+def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.description = "Play whole episodes and print the mean return with its uncertainty."
+    _add_model(evaluate)
+    evaluate.add_argument("--episodes", type=int, default=100, metavar="N", help="default: 100")
+    evaluate.add_argument(
+        "--n-envs", type=int, default=16, metavar="N", help="environments at a time (default: 16)"
+    )
+
+
+def _add_watch(watch: argparse.ArgumentParser) -> None:
+    watch.description = "Play one episode and write it as an animated GIF."
+    _add_model(watch)
+    watch.add_argument(
+        "--output", metavar="FILE", type=Path, default=Path("episode.gif"), help="default: episode.gif"
+    )
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", type=Path, help="model.zip, or the folder of a run")
+    command.add_argument("env_id", metavar="ENV_ID", nargs="?", help="default: the environment of the run")
+    command.add_argument("--algo", help="what the model was trained with (default: as in its folder)")
+    _add_env_kwargs(command)
+    actions = command.add_mutually_exclusive_group()
+    actions.add_argument(
+        "--stochastic",
+        dest="deterministic",
+        action="store_false",
+        help="sample actions as in training (the default)",
+    )
+    actions.add_argument("--deterministic", action="store_true", help="take the most probable action")
+    # --stochastic would make its own default, true, that of both.
+    command.set_defaults(deterministic=False)
+    command.add_argument("--seed", type=int, default=0, help="default: 0")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+
+
+def _add_env_kwargs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--env-kwargs",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY:VALUE",
+        help="arguments of the environment, for example size:7",
+    )

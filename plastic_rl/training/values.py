@@ -1,0 +1,73 @@
+"""Plain YAML values, from files and from ``key:value`` arguments."""
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader that also reads ``3e-4`` as a number, as YAML 1.2 and Python do."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def load_yaml(text: str) -> Any:
+    """Read plain YAML values (no Python objects); ``3e-4`` is a number."""
+    return yaml.load(text, Loader=_Loader)
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `base` with `changes` laid over it; mappings inside are merged, everything else replaced."""
+    merged = copy.deepcopy(dict(base))
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def parse_pairs(pairs: list[str]) -> dict[str, Any]:
+    """Read RL-Zoo's ``key:value`` arguments; values are YAML and are never evaluated as Python.
+
+    ``policy_kwargs.eta:0.05`` and ``policy_kwargs:"{eta: 0.05}"`` mean the same.
+
+    Raises:
+        ValueError: a pair without a colon, a key given twice, or a value that is not YAML.
+    """
+    parsed: dict[str, Any] = {}
+    for pair in pairs:
+        key, colon, text = pair.partition(":")
+        *outer, last = key.split(".")
+        if not colon or not last or not all(outer):
+            raise ValueError(f"{pair!r} is not of the form key:value")
+        value = _parse_value(pair, text)
+        target = parsed
+        for part in outer:
+            target = target.setdefault(part, {})
+            if not isinstance(target, dict):
+                raise ValueError(f"{pair!r}: {part} already has the value {target!r}")
+        if isinstance(value, dict) and isinstance(target.get(last), dict):
+            target[last] = merge(target[last], value)
+        elif last in target:
+            raise ValueError(f"{pair!r}: {key} is given twice")
+        else:
+            target[last] = value
+    return parsed
+
+
+def _parse_value(pair: str, text: str) -> Any:
+    if text.strip() == "None":
+        return None
+    try:
+        return load_yaml(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{pair!r}: the value is not YAML ({getattr(error, 'problem', error)})") from error
