@@ -12,7 +12,7 @@ from torch import Tensor
 from plastic_rl.ops.plastic_rnn import PlasticParams, PlasticState, plastic_rnn
 
 # Largest error over a tensor, relative to its largest element.
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
+TOLERANCE = {torch.float32: 3e-4, torch.float64: 1e-10}
 
 CLIP = 0.4
 
@@ -43,7 +43,9 @@ class Problem:
 
     def fresh_leaves(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """Separate leaf tensors, so that no gradient can be compared with itself."""
-        return {name: leaf.detach().to(dtype, copy=True).requires_grad_() for name, leaf in self.leaves.items()}
+        return {
+            name: leaf.detach().to(dtype, copy=True).requires_grad_() for name, leaf in self.leaves.items()
+        }
 
     def cast_clamp(self, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
         return None if self.clamp is None else (self.clamp[0].to(dtype), self.clamp[1])
@@ -116,6 +118,7 @@ def make_problem(
     if resets:
         starts = torch.rand(steps, batch, generator=generator) < 0.15
         starts[0, 0] = False  # one row that the incoming state reaches
+        starts[-3:] = False  # traces that have grown again at the end
     clamps = None
     if clamp != "none":
         mask = torch.ones(steps, batch, n, dtype=torch.bool)

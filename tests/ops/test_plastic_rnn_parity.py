@@ -13,7 +13,7 @@ def check(problem, backend, dtype, assert_same):
     for name, value in expected.items():
         # A network at rest, or gradients that vanish, would test nothing.
         if value.numel() > 0:
-            assert value.abs().max() > 1e-2, f"{name} of the reference is too small to test anything"
+            assert value.abs().max() > 2e-3, f"{name} of the reference is too small to test anything"
     assert_same(problem.run(backend, dtype), expected, dtype)
 
 
@@ -27,7 +27,7 @@ def check(problem, backend, dtype, assert_same):
 def test_parity(make_problem, assert_same, rule, alpha, steps, batch, n, backend, dtype):
     # Small and large eta: the trace is undone step by step in the one case and rolled forward in the other.
     for eta in (0.08, 0.6):
-        problem = make_problem(rule, alpha, steps=steps, batch=batch, n=n, eta=eta, resets=steps > 2)
+        problem = make_problem(rule, alpha, steps=steps, batch=batch, n=n, eta=eta, resets=steps > 2, seed=3)
         check(problem, backend, dtype, assert_same)
 
 
@@ -58,7 +58,7 @@ def test_parity_when_every_neuron_is_clamped(make_problem, assert_same, rule, al
 @pytest.mark.parametrize("rule", ["hebb", "oja"])
 def test_parity_over_a_thousand_steps(make_problem, assert_same, rule, eta):
     for resets in (False, True):
-        problem = make_problem(rule, "full", steps=1000, batch=2, n=13, eta=eta, resets=resets)
+        problem = make_problem(rule, "full", steps=1000, batch=2, n=13, eta=eta, resets=resets, seed=2)
         if resets:
             problem.episode_starts &= torch.arange(1000)[:, None] % 100 == 37  # a few long episodes
             problem.episode_starts[500, 1] = True
@@ -68,7 +68,7 @@ def test_parity_over_a_thousand_steps(make_problem, assert_same, rule, eta):
 @pytest.mark.parametrize("alpha", ["full", "homogeneous"])
 def test_parity_of_the_clipped_rule_over_a_thousand_steps(make_problem, assert_same, alpha):
     problem = make_problem("modulated", alpha, steps=1000, batch=2, n=13, resets=False)
-    problem.leaves["fan_out"] *= 0.2
+    problem.leaves["fan_out"] *= 2
     expected = problem.run("reference", torch.float64)
     clipped = (expected["final trace"].abs() == 0.4).double().mean()
     assert 0.05 < clipped < 0.95, "the clip must be active on a part of the trace"
@@ -79,7 +79,7 @@ def test_parity_of_the_clipped_rule_over_a_thousand_steps(make_problem, assert_s
 def test_parity_where_clamp_values_are_large(make_problem, assert_same, eta):
     """Oja's decay 1 - eta y^2 goes below 0 there and cannot be undone."""
     problem = make_problem("oja", steps=10, eta=eta, clamp="partial", resets=False)
-    values, mask = problem.clamp
+    values, _ = problem.clamp
     values[2:4] = 1 / eta**0.5  # decay exactly or nearly 0
     check(problem, "numba", torch.float32, assert_same)
 

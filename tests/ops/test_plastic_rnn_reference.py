@@ -1,4 +1,4 @@
-"""The reference is the definition: held against the equations, written out element by element, and gradcheck."""
+"""The reference is the definition: held against the equations element by element, and gradcheck."""
 
 import math
 

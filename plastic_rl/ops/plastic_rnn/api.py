@@ -10,7 +10,10 @@ from plastic_rl.ops.plastic_rnn.types import Backend, PlasticParams, PlasticStat
 
 
 def initial_state(params: PlasticParams, batch_size: int) -> PlasticState:
-    """The state at the start of an episode: zeros, hidden (B, N) and trace (B, N, N), or (B, 0, 0) if not plastic.
+    """The state at the start of an episode: zeros.
+
+    Returns:
+        hidden (B, N) and trace (B, N, N), or (B, 0, 0) for a plain network.
 
     Raises:
         ValueError: batch_size below 1, or parameters that do not fit their rule.
@@ -41,9 +44,10 @@ def plastic_rnn(
         x: (T, B, N), input drive of every neuron.
         params: weights, plasticity and rule, shared by the batch.
         state: hidden (B, N) and trace (B, N, N) from before the first step; None starts from zeros.
-        episode_starts: (T, B), bool or 0 and 1, true where an episode starts: the state of that row is zeroed before step t.
-        clamp: values (T, B, N) and mask (T, B, N); where the mask is true the neuron takes the value, which is
-            a constant.
+        episode_starts: (T, B), bool or 0 and 1, true where an episode starts: the state of that row is
+            zeroed before step t.
+        clamp: values (T, B, N) and bool mask (T, B, N); where the mask is true the neuron takes the value,
+            which is a constant.
         backend: ``reference`` (torch, any device and dtype), ``numba`` (CPU, float32, fused) or ``auto``.
 
     Returns:

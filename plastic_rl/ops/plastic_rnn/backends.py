@@ -30,7 +30,8 @@ def choose_backend(backend: Backend, x: Tensor) -> str:
     if backend == "numba":
         if x.device.type != "cpu" or x.dtype != torch.float32:
             raise ValueError(
-                f"backend 'numba' takes float32 on the CPU, got {x.dtype} on {x.device}: use 'reference' or 'auto'"
+                f"backend 'numba' takes float32 on the CPU, got {x.dtype} on {x.device}: "
+                "use 'reference' or 'auto'"
             )
         if not _numba_installed():
             raise RuntimeError("backend 'numba' needs the package numba: python -m pip install numba")
@@ -58,7 +59,7 @@ def _numba_installed() -> bool:
 
 @functools.cache
 def load(backend: str) -> ModuleType:
-    """The module of a backend: ``plastic_rnn(x, params, state, episode_starts, clamp)`` and ``plastic_rnn_step_``."""
+    """The module of a backend, with ``plastic_rnn`` and ``plastic_rnn_step_`` as in ``reference``."""
     if backend == "reference":
         return reference
     from plastic_rl.ops.plastic_rnn import numba_cpu  # compiles nothing, but numba itself is slow to import

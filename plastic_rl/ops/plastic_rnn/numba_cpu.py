@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 Array = np.ndarray
 # Undoing the decay multiplies rounding errors by at most this before a stored trace sets them to nothing.
 MAX_AMPLIFICATION = 16.0
-# Steps between stored traces where the update cannot be undone (or about the square root of T, if that is more).
+# Steps between stored traces where the update cannot be undone (or the square root of T, if that is more).
 MIN_WINDOW = 16
 # A page of memory and the stride between matrices within it, in floats: six matrices fill the page evenly.
 PAGE, STRIDE = 1024, 176
@@ -116,9 +116,15 @@ def plastic_rnn_step_(
     clamp: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """The step form; arguments as in the public function, checked there."""
+    hidden, trace = state
+    if not (hidden.is_contiguous() and trace.is_contiguous()):
+        dense = PlasticState(hidden.detach().contiguous(), trace.detach().contiguous())
+        out = plastic_rnn_step_(x, params, dense, episode_start, clamp)
+        hidden.detach().copy_(dense.hidden)
+        trace.detach().copy_(dense.trace)
+        return out
     batch, n = x.shape
     out = torch.empty(batch, n)
-    hidden, trace = state
     starts = _no_starts(batch) if episode_start is None else as_array(episode_start)
     if clamp is None:
         values, masks = _no_step_clamp(batch)
@@ -139,11 +145,11 @@ def plastic_rnn_step_(
         masks,
         hidden.detach().numpy(),
         trace.detach().numpy(),
+        out.numpy(),
         as_array(params.w),
         alpha,
         plasticity,
-        rule_of(params),
-        out.numpy(),
+        *rule_of(params),
     )
     # torch does not see what numba writes; a graph that still needs the old state must fail, not go wrong.
     torch.autograd.graph.increment_version(hidden)
@@ -252,13 +258,13 @@ class Tape:
         self.gain.fill(0)
         kernels.pack_matrices(as_array(trace), traces[-1])
         traces[0] = traces[-1]
+        weights, rule = self.prepared
+        self.arguments = (self.decay, self.gain, *self.history, *weights, *rule)
         self.resets += 1
 
     def step(self, t: int, x: Tensor) -> None:
         """Step t, with input drive x (B, N)."""
-        no_clamp = _zeros(0), _no_mask()
-        arguments = (t, as_array(x), *no_clamp, self.history, *self.prepared, self.decay, self.gain)
-        in_chunks(kernels.record_step, self.chunks, self.batch, *arguments)
+        in_chunks(kernels.record_step, self.chunks, self.batch, t, as_array(x), *self.arguments)
 
     def trace(self, t: int) -> Tensor:
         """The trace (B, N, N) before step t: the first, or that after the last step taken."""
@@ -313,7 +319,7 @@ def _forward(
     *,
     keep: bool,
 ) -> tuple[Tensor, Tensor, History]:
-    """y (T, B, N), the final trace, and the history; ``keep`` stores traces for the backward."""
+    """Returns y (T, B, N), the final trace, and the history; ``keep`` stores traces for the backward."""
     steps, batch, n = x.shape
     y = torch.empty(steps, batch, n)
     trace_in = as_array(state.trace)
@@ -386,7 +392,7 @@ def _backward(
 
 
 def weight_gradient(history: History, dpre: Tensor) -> Tensor:
-    """dw = sum_t y_{t-1}^T dpre_t, (N, N), as one matrix product."""
+    """Gradient dw = sum_t y_{t-1}^T dpre_t, (N, N), as one matrix product."""
     before = torch.cat((torch.from_numpy(history.hidden)[None], torch.from_numpy(history.y)[:-1]))
     before.masked_fill_(torch.from_numpy(history.starts)[:, :, None], 0.0)
     return before.flatten(0, 1).t() @ dpre.flatten(0, 1)
@@ -457,7 +463,9 @@ def padded(n: int) -> int:
 
 def as_array(tensor: Tensor) -> Array:
     """The numbers of a tensor as a contiguous array, without a copy where they are contiguous already."""
-    return tensor.detach().contiguous().numpy()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    return tensor.numpy() if tensor.is_contiguous() else tensor.contiguous().numpy()
 
 
 def _pad(vector: Tensor) -> Array:
@@ -484,11 +492,6 @@ def _no_starts(batch: int) -> Array:
 @functools.cache
 def _no_step_clamp(batch: int) -> tuple[Array, Array]:
     return np.empty((batch, 0), np.float32), np.empty((batch, 0), np.bool_)
-
-
-@functools.cache
-def _no_mask() -> Array:
-    return np.empty(0, np.bool_)
 
 
 @functools.cache

@@ -6,6 +6,9 @@ before the next, so that its matrices stay in the cache of one core. ``README.md
 This module imports numba: it is imported only when the backend is used.
 """
 
+# numba infers the types of compiled functions from their arguments; annotations would be decoration.
+# mypy: ignore-errors
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,6 +21,9 @@ from plastic_rl.ops.plastic_rnn.numba_passes import (
     ONE,
     UNBOUNDED,
     ZERO,
+    History,
+    Rule,
+    Weights,
     activate,
     activate_backward,
     coefficients,
@@ -112,7 +118,7 @@ def forward(
     chunk, low, high, x, trace_in, trace_out, clamp_values, clamp_masks, history, weights, rule, scratch
 ):
     """Carry environments low to high - 1 through all steps, one environment after the other."""
-    steps, _, n = x.shape
+    steps = x.shape[0]
     decay, gain, pre, y, zeros = np.zeros((5, rule.w_m.size), np.float32)
     keep = history.traces.shape[0] > 0
     trace = scratch[chunk]
@@ -135,19 +141,34 @@ def forward(
 # ---- one step at a time ----
 
 
+# The two entries below are called once per step of an environment: they take their tuples in pieces, which
+# numba unpacks several times faster than named tuples.
+
+
 @entry
-def record_step(chunk, low, high, t, x, no_value, no_mask, history, weights, rule, decay, gain):
-    """Step t of environments low to high - 1; their traces lie in the last place of ``history.traces``."""
-    pre, y, zeros = np.zeros((3, rule.w_m.size), np.float32)
-    last = history.traces.shape[0] - 1
+def record_step(
+    chunk, low, high, t, x, decay, gain,
+    hidden, starts, activations, traces, every,
+    w, alpha, plasticity,
+    code, activation, eta, b_m, bound, w_m, fan_out,
+):  # fmt: skip
+    """Step t of environments low to high - 1; their traces lie in the last place of ``traces``.
+
+    x: (B, N)
+    decay, gain: (B, width), kept from one call to the next
+    the rest: a ``History``, the ``Weights`` and the ``Rule``
+    """
+    history = History(hidden, starts, activations, traces, every)
+    weights = Weights(w, alpha, plasticity)
+    rule = Rule(code, activation, eta, b_m, bound, w_m, fan_out)
+    pre, y, zeros = np.zeros((3, w_m.size), np.float32)
+    value, mask = np.empty(0, np.float32), np.empty(0, np.bool_)
     for b in range(low, high):
-        trace = history.traces[last, b]
-        advance(
-            t, b, x[b], no_value, no_mask, history, weights, rule, trace, decay[b], gain[b], pre, y, zeros
-        )
-        if t == history.y.shape[0] - 1:
-            now = presynaptic(t, b, history.hidden, history.starts, history.y, zeros)
-            settle(trace, rule.bound, decay[b], gain[b], now, trace)
+        trace = traces[traces.shape[0] - 1, b]
+        advance(t, b, x[b], value, mask, history, weights, rule, trace, decay[b], gain[b], pre, y, zeros)
+        if t == activations.shape[0] - 1:
+            now = presynaptic(t, b, hidden, starts, activations, zeros)
+            settle(trace, bound, decay[b], gain[b], now, trace)
 
 
 @entry
@@ -161,14 +182,19 @@ def settle_all(t, history, rule, decay, gain, packed):
 
 @entry
 def step(
-    chunk, low, high, x, starts, clamp_values, clamp_masks, hidden, trace, w, alpha, plasticity, rule, out
-):
-    """One step of environments low to high - 1 on a row-major state, in place."""
-    n = x.shape[1]
-    decay, gain, pre, y = np.zeros((4, rule.w_m.size), np.float32)
+    chunk, low, high, x, episode_start, clamp_values, clamp_masks, hidden, trace, out,
+    w, alpha, plasticity,
+    code, activation, eta, b_m, bound, w_m, fan_out,
+):  # fmt: skip
+    """One step of environments low to high - 1 on a row-major state, in place.
+
+    x, hidden, out: (B, N); trace, w, alpha: row-major; the rest: the ``Rule``
+    """
+    rule = Rule(code, activation, eta, b_m, bound, w_m, fan_out)
+    decay, gain, pre, y = np.zeros((4, w_m.size), np.float32)
     for b in range(low, high):
         copy(x[b], pre)
-        if starts[b]:
+        if episode_start[b]:
             fill(hidden[b], ZERO)
             fill(trace[b].reshape(-1), ZERO)
         else:
@@ -195,7 +221,8 @@ class Downstream(NamedTuple):
     """Gradients that go out; the second group is added to, one row per chunk.
 
     pre: (T, B, N); hidden: (B, N); trace: (B, N, N) or (0, 0, 0) where not wanted
-    alpha: (chunks, packed); scalars: (chunks, 3), of eta, b_m and the scalar plasticity; w_m, fan_out: (chunks, width)
+    alpha: (chunks, packed); w_m, fan_out: (chunks, width)
+    scalars: (chunks, 3), of eta, b_m and the scalar plasticity
     """
 
     pre: np.ndarray
@@ -246,8 +273,8 @@ def fill_window(t, b, history, rule, window, decay, gain, y, zeros):
 def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, scratch, down):
     """Carry the gradients of environments low to high - 1 back through all steps.
 
-    undo: rebuild H_t by undoing the update, H_t = (H_{t+1} - g y_{t-1}) / d, from each stored trace to the one
-        before it; else roll forward from the stored traces and keep every step in between.
+    undo: rebuild H_t by undoing the update, H_t = (H_{t+1} - g y_{t-1}) / d, from each stored trace to the
+        one before it; else roll forward from the stored traces and keep every step in between.
     """
     steps, _, n = history.y.shape
     full = weights.alpha.size > 0
@@ -297,8 +324,7 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
             if starts:
                 fill(carry, ZERO)
                 fill(grad, ZERO)
-                fill(dgain, ZERO)
-                fill(overlap, ZERO)
+                fill(overlap, ZERO)  # dgain is zero already: step t read no activations
                 if undo and t > 0 and place != 0:
                     rebuild(t, b, history, rule, trace, decay, gain, y, zeros)
             else:
@@ -341,7 +367,6 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
 @entry
 def plain_forward(chunk, low, high, x, clamp_values, clamp_masks, history, w, rule):
     """Environments low to high - 1, four at a time; a last group that is not full repeats its last member."""
-    n = x.shape[2]
     pre = np.zeros((4, rule.w_m.size), np.float32)
     y, zeros = np.zeros((2, rule.w_m.size), np.float32)
     hidden, starts, out = history.hidden, history.starts, history.y

@@ -7,6 +7,9 @@ panel is filled up with zeros. Vectors of N numbers are padded with zeros to the
 This module imports numba: it is imported only when the backend is used.
 """
 
+# numba infers the types of compiled functions from their arguments; annotations would be decoration.
+# mypy: ignore-errors
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -15,7 +18,7 @@ import numpy as np
 from numba import njit
 
 from plastic_rl.ops.plastic_rnn import simd
-from plastic_rl.ops.plastic_rnn.simd import LANES, clip, lane_sum, load, positive, splat, store, zero_beyond
+from plastic_rl.ops.plastic_rnn.simd import LANES, clip, load, positive, splat, store, zero_beyond
 
 HEBB, OJA, MODULATED = 0, 1, 2
 TANH, SIGMOID, RELU, LINEAR = 0, 1, 2, 3
@@ -25,7 +28,7 @@ UNBOUNDED = np.float32(np.inf)
 
 
 class Weights(NamedTuple):
-    """The matrices that a batch shares, packed. ``alpha`` is empty where the scalar plasticity takes its place."""
+    """The matrices that a batch shares, packed; ``alpha`` is empty where a scalar replaces it."""
 
     w: np.ndarray
     alpha: np.ndarray
@@ -65,7 +68,8 @@ class History(NamedTuple):
     hidden: (B, N), the activations before the first step
     starts: (T, B) bool
     y: (T, B, N)
-    traces: (K, B, packed), the trace before steps 0, every, 2 every, ... (before a reset there), and at the end
+    traces: (K, B, packed), the trace before steps 0, every, 2 every, ... (and before a reset there), and at
+        the end
     every: steps from one stored trace to the next
     """
 
@@ -159,7 +163,7 @@ def copy(source, target):
 
 @njit
 def activate(pre, y, n, activation):
-    """y = sigma(pre); the padding stays zero, whatever sigma(0) is."""
+    """Take y = sigma(pre); the padding stays zero, whatever sigma(0) is."""
     for j in range(0, y.size, LANES):
         value = load(pre, j)
         if activation == TANH:
@@ -205,24 +209,29 @@ def presynaptic(t, b, hidden, starts, y, zeros):
 def pack(matrix, packed):
     """Row-major (N, N) to panels."""
     n = matrix.shape[0]
-    for column in range(0, n, LANES):
-        width = min(LANES, n - column)
+    whole = n // LANES * LANES
+    for column in range(0, whole, LANES):
         for i in range(n):
-            offset = column * n + i * LANES
-            for j in range(width):
-                packed[offset + j] = matrix[i, column + j]
-            for j in range(width, LANES):
-                packed[offset + j] = ZERO
+            store(packed, column * n + i * LANES, load(matrix[i], column))
+    if whole < n:
+        for i in range(n):
+            offset = whole * n + i * LANES
+            store(packed, offset, splat(ZERO))
+            for j in range(n - whole):
+                packed[offset + j] = matrix[i, whole + j]
 
 
 @njit
 def unpack(packed, matrix):
     """Panels to row-major (N, N)."""
     n = matrix.shape[0]
-    for column in range(0, n, LANES):
+    whole = n // LANES * LANES
+    for column in range(0, whole, LANES):
         for i in range(n):
-            for j in range(min(LANES, n - column)):
-                matrix[i, column + j] = packed[column * n + i * LANES + j]
+            store(matrix[i], column, load(packed, column * n + i * LANES))
+    for i in range(n):
+        for j in range(n - whole):
+            matrix[i, whole + j] = packed[whole * n + i * LANES + j]
 
 
 # ---- passes over the N x N matrices: all the time goes here ----
@@ -486,7 +495,7 @@ def overlap_sums(trace, grad, now, dgain, overlap):
 
 @njit
 def read_out(w, now_0, now_1, now_2, now_3, pre):
-    """Add y w to ``pre`` (4, width) for four environments at once: without a trace they share all they read."""
+    """Add y w to ``pre`` (4, width) for four environments at once: without a trace they read the same."""
     n = now_0.size
     for column in range(0, pre.shape[1], LANES):
         total_0 = load(pre[0], column)

@@ -18,7 +18,7 @@ class Recording:
     Acting and training on the same steps needs the forward pass once only: ``step`` runs it without gradients
     and keeps what the backward pass needs (the activations, and the trace now and then), and
     ``plastic_rnn_replay`` gives its outputs a gradient. The buffers serve one rollout after the other: call
-    ``reset`` when the backward pass of the last one is done. Until then the parameters must stay as they were.
+    ``reset`` when the backward pass of the last one is done. Until then the parameters must not change.
 
     Args:
         n_steps: length T of the sequence, at least 1.
@@ -49,6 +49,8 @@ class Recording:
         self.y = state.hidden.new_full((n_steps, batch, n), float("nan")).detach()
         self.episode_starts = torch.zeros(n_steps, batch, dtype=torch.bool, device=state.hidden.device)
         self._initial_hidden = torch.empty_like(state.hidden, requires_grad=False)
+        # Indexing a list costs less than indexing a tensor.
+        self._rows, self._start_rows = list(self.y), list(self.episode_starts)
         # The fused form for networks with a trace; a plain network has nothing that would be worth keeping.
         self._tape: Any = None
         if chosen == "numba" and params.plastic:
@@ -89,14 +91,14 @@ class Recording:
         t = self.length
         if t == self.n_steps:
             raise RuntimeError(f"the recording is full: {t} of {t} steps taken; call reset")
-        y = self.y[t]
+        y = self._rows[t]
         if x.shape != y.shape or x.dtype != y.dtype or x.device != y.device:
             raise ValueError(
                 f"x must be {tuple(y.shape)} {y.dtype} on {y.device}, got {tuple(x.shape)} {x.dtype}"
             )
         if episode_start.shape != y.shape[:1]:
             raise ValueError(f"episode_start must be ({y.shape[0]},), got {tuple(episode_start.shape)}")
-        self.episode_starts[t] = episode_start
+        self._start_rows[t].copy_(episode_start)
         if self._tape is None:
             y.copy_(plastic_rnn_step_(x, params, self._state, episode_start, backend=self.backend))
         else:

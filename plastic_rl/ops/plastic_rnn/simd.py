@@ -7,6 +7,9 @@ Eight lanes are one AVX2 register; LLVM splits them where registers are shorter.
 This module imports numba: it is imported only by the numba backend.
 """
 
+# numba infers the types of compiled functions from their arguments; annotations would be decoration.
+# mypy: ignore-errors
+
 from __future__ import annotations
 
 import operator
@@ -20,8 +23,8 @@ from numba.extending import intrinsic, models, overload, register_model
 
 LANES = 8
 
-# A product and a sum may become one instruction; nothing else may change: the order of the sums is as written,
-# and infinities and NaN keep their meaning (a diverged network must show).
+# A product and a sum may become one instruction; nothing else may change: the sums keep their order, and
+# infinities and NaN keep their meaning (a diverged network must show).
 _FAST = ("contract",)
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
 _INTS = ir.VectorType(ir.IntType(32), LANES)
@@ -152,7 +155,7 @@ def _power_of_two(typing_context: Any, exponent: Any) -> Any:
     """2 to the power of whole numbers in [-126, 127], put straight into the exponent bits."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        # Adding 1.5 * 2^23 leaves the whole number in the low mantissa bits: defined for every input, NaN included.
+        # Adding 1.5 * 2^23 leaves the whole number in the low bits: defined for every input, NaN included.
         shifted = builder.fadd(args[0], _constant(12582912.0 + 127.0))
         bits = builder.bitcast(shifted, _INTS)
         return builder.bitcast(builder.shl(bits, ir.Constant(_INTS, [23] * LANES)), _FLOATS)
