@@ -24,7 +24,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from plastic_rl.ops.plastic_rnn import Activation, Backend, PlasticState, Rule
-from plastic_rl.policies.plastic_rnn import Alpha, PlasticRNN
+from plastic_rl.policies.plastic_rnn import Alpha, PlasticRNN, check_size, is_number
 from plastic_rl.policies.state import PolicyState, from_numpy, to_numpy
 
 # The width of the hidden layers that SB3's default learning rates are made for.
@@ -69,6 +69,7 @@ class PlasticPolicy(ActorCriticPolicy):
         lr_schedule: Schedule,
         net_arch: list[int] | dict[str, list[int]] | None = None,
         activation_fn: type[nn.Module] = nn.Tanh,
+        *,
         features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
         share_features_extractor: bool = True,
         hidden_size: int = 200,
@@ -83,13 +84,13 @@ class PlasticPolicy(ActorCriticPolicy):
         core_lr_scale: float | None = None,
         **kwargs: Any,
     ) -> None:
+        # The parent's constructor builds the networks, so it must find these.
+        self.hidden_size = check_size("hidden_size", hidden_size)
         if core_lr_scale is None:
-            core_lr_scale = min(1.0, SB3_WIDTH / max(hidden_size, 1))
-        elif not isinstance(core_lr_scale, int | float) or not 0 < core_lr_scale < math.inf:
+            core_lr_scale = min(1.0, SB3_WIDTH / self.hidden_size)
+        elif not is_number(core_lr_scale) or not 0 < core_lr_scale < math.inf:
             raise ValueError(f"core_lr_scale must be a finite number above 0, got {core_lr_scale!r}")
         self.core_lr_scale = core_lr_scale
-        # The parent's constructor builds the networks, so it must find these.
-        self.hidden_size = hidden_size
         self.core_kwargs: dict[str, Any] = {
             "rule": rule,
             "alpha": alpha,
@@ -122,18 +123,18 @@ class PlasticPolicy(ActorCriticPolicy):
         return data
 
     def _build_mlp_extractor(self) -> None:
-        """Build the core and the layers after it; the parent does so before it makes the optimiser."""
+        """Build the layers after the core; as in SB3, subclasses may build others."""
+        self.mlp_extractor = MlpExtractor(
+            self.hidden_size, net_arch=self.net_arch, activation_fn=self.activation_fn, device=self.device
+        )
+
+    def _build(self, lr_schedule: Schedule) -> None:
         self.core = PlasticRNN(self.features_dim, self.hidden_size, **self.core_kwargs)
         self.critic_core = (
             None
             if self.share_features_extractor
             else PlasticRNN(self.features_dim, self.hidden_size, **self.core_kwargs)
         )
-        self.mlp_extractor = MlpExtractor(
-            self.hidden_size, net_arch=self.net_arch, activation_fn=self.activation_fn, device=self.device
-        )
-
-    def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
         cores = [core for core in (self.core, self.critic_core) if core is not None]
         matrices = [p for core in cores for p in (core.w, core.alpha) if p is not None]
@@ -253,7 +254,7 @@ class PlasticPolicy(ActorCriticPolicy):
             observation: of one environment, or of B at once.
             state: what the previous call returned, (hidden (B, N), trace (B, N, N)); None starts from zeros.
                 It is not changed.
-            episode_start: (B,), true where an episode starts: the state of that row is zeroed first.
+            episode_start: (B,) or one for all, true where an episode starts: the state of that row is zeroed.
             deterministic: the most probable action instead of a sampled one.
 
         Returns:
@@ -270,18 +271,20 @@ class PlasticPolicy(ActorCriticPolicy):
             )
         obs, vectorized = self.obs_to_tensor(observation)
         n_envs = (next(iter(obs.values())) if isinstance(obs, dict) else obs).shape[0]
-        actor_state = self.core.initial_state(n_envs)
+        policy_state = self.initial_state(n_envs)
         if state is not None:
-            actor_state = from_numpy(state, like=actor_state)
+            # Acting needs the actor's state only: a critic's own would be carried along for nothing.
+            policy_state = policy_state._replace(actor=from_numpy(state, like=policy_state.actor))
         starts = None
         if episode_start is not None:
             starts = torch.as_tensor(np.asarray(episode_start), dtype=torch.bool, device=self.device)
+            if starts.dim() == 0:
+                starts = starts.expand(n_envs)
             if starts.shape != (n_envs,):
                 raise ValueError(f"episode_start must have shape ({n_envs},), got {tuple(starts.shape)}")
 
         with torch.no_grad():
-            features = super(ActorCriticPolicy, self).extract_features(obs, self.pi_features_extractor)
-            y, actor_state = self.core.step(features, actor_state, starts)
+            y, _, policy_state = self.run_cores(obs, policy_state, starts)
             chosen = self.action_distribution(y).get_actions(deterministic=deterministic)
         actions = chosen.cpu().numpy().reshape((-1, *self.action_space.shape))  # type: ignore[misc, arg-type]
         if isinstance(self.action_space, spaces.Box):
@@ -291,7 +294,7 @@ class PlasticPolicy(ActorCriticPolicy):
                 actions = np.clip(actions, self.action_space.low, self.action_space.high)
         if not vectorized:
             actions = actions.squeeze(axis=0)
-        return actions, to_numpy(actor_state)  # type: ignore[return-value]
+        return actions, to_numpy(policy_state.actor)  # type: ignore[return-value]
 
 
 class PlasticCnnPolicy(PlasticPolicy):
@@ -302,11 +305,14 @@ class PlasticCnnPolicy(PlasticPolicy):
         observation_space: spaces.Space,
         action_space: spaces.Space,
         lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.Tanh,
+        *,
         features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN,
         **kwargs: Any,
     ) -> None:
         kwargs["features_extractor_class"] = features_extractor_class
-        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+        super().__init__(observation_space, action_space, lr_schedule, net_arch, activation_fn, **kwargs)
 
 
 class PlasticMultiInputPolicy(PlasticPolicy):
@@ -317,11 +323,14 @@ class PlasticMultiInputPolicy(PlasticPolicy):
         observation_space: spaces.Space,
         action_space: spaces.Space,
         lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.Tanh,
+        *,
         features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor,
         **kwargs: Any,
     ) -> None:
         kwargs["features_extractor_class"] = features_extractor_class
-        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+        super().__init__(observation_space, action_space, lr_schedule, net_arch, activation_fn, **kwargs)
 
 
 MlpPolicy = PlasticPolicy

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+import numbers
+from typing import Literal, TypeGuard, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -66,23 +66,21 @@ class PlasticRNN(nn.Module):
         trace_clip: float = 2.0,
     ) -> None:
         super().__init__()
-        _check_size("input_size", input_size)
-        _check_size("hidden_size", hidden_size)
+        # SB3's extractors may count in NumPy integers.
+        self.input_size = check_size("input_size", input_size)
+        self.hidden_size = n = check_size("hidden_size", hidden_size)
         _check_choice("rule", rule, RULES)
         _check_choice("alpha", alpha, get_args(Alpha))
         _check_choice("activation", activation, ACTIVATIONS)
         _check_choice("backend", backend, BACKENDS)
-        if not _is_number(eta) or not 0 < eta < 1:
+        if not is_number(eta) or not 0 < eta < 1:
             raise ValueError(f"eta must lie strictly between 0 and 1, got {eta!r}")
         for name, scale in {"w_init": w_init, "alpha_init": alpha_init}.items():
-            if not _is_number(scale) or not 0 <= scale < math.inf:
+            if not is_number(scale) or not 0 <= scale < math.inf:
                 raise ValueError(f"{name} must be a finite number of at least 0, got {scale!r}")
-        if not _is_number(trace_clip) or not 0 < trace_clip < math.inf:
+        if not is_number(trace_clip) or not 0 < trace_clip < math.inf:
             raise ValueError(f"trace_clip must be a finite number above 0, got {trace_clip!r}")
 
-        n = int(hidden_size)
-        self.input_size = int(input_size)  # SB3's extractors may count in NumPy integers
-        self.hidden_size = n
         self.rule = rule
         self.activation = activation
         self.backend = backend
@@ -164,13 +162,16 @@ class PlasticRNN(nn.Module):
         return f"hidden_size={self.hidden_size}, rule={self.rule}, alpha={mode}, activation={self.activation}"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether this is a real number, Python's or NumPy's, and not a truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _check_size(name: str, value: object) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+def check_size(name: str, value: object) -> int:
+    """The value as an int of at least 1, or a ValueError that names the argument."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    return int(value)
 
 
 def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -44,7 +44,7 @@ def from_numpy(state: Any, like: PlasticState) -> PlasticState:
     Raises:
         ValueError: ``state`` is not a pair of arrays (hidden, trace) of the right shapes.
     """
-    if not isinstance(state, tuple) or len(state) != 2:
+    if not isinstance(state, tuple | list) or len(state) != 2:
         raise ValueError(
             f"state must be the (hidden, trace) pair that predict returned, got {type(state).__name__}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -12,11 +13,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
-from stable_baselines3.common.utils import explained_variance, obs_as_tensor
+from stable_baselines3.common.utils import configure_logger, explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from plastic_rl.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, PlasticPolicy, PolicyState
+from plastic_rl.policies.plastic_rnn import check_size
+from plastic_rl.policies.transfer import CoreTransfer, load_core
 from plastic_rl.training.optimizers import WarmRMSprop
 from plastic_rl.training.rollout import RolloutRecorder, can_record
 
@@ -132,17 +135,22 @@ class PlasticA2C(OnPolicyAlgorithm):
         if _init_setup_model:
             self._setup_model()
 
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        _check_spaces(env.observation_space, env.action_space)
+        return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+
     def _setup_model(self) -> None:
-        if not isinstance(self.n_steps, int) or self.n_steps < 1:
-            raise ValueError(f"n_steps must be an integer of at least 1, got {self.n_steps!r}")
+        self.n_steps = check_size("n_steps", self.n_steps)
         # The caller's dictionary stays as it is: it is compared with the saved one at load().
         given = self.policy_kwargs
         if self.use_rms_prop and "optimizer_class" not in given:
+            plastic = issubclass(self.policy_class, PlasticPolicy)
             rms_prop = {"alpha": 0.99, "eps": self.rms_prop_eps, "weight_decay": 0}
             self.policy_kwargs = {
-                "optimizer_class": WarmRMSprop,
-                "optimizer_kwargs": rms_prop,
                 **given,
+                "optimizer_class": WarmRMSprop if plastic else torch.optim.RMSprop,
+                "optimizer_kwargs": {**rms_prop, **(given.get("optimizer_kwargs") or {})},
             }
         try:
             super()._setup_model()
@@ -156,6 +164,9 @@ class PlasticA2C(OnPolicyAlgorithm):
         self._recorded = False
         if isinstance(self.policy, PlasticPolicy):
             self._state = self.policy.initial_state(self.n_envs)
+            if self._last_episode_starts is not None:
+                # Loaded without a reset: the memory is empty, as at the start of an episode.
+                self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_state", "_rollout_state", "_recorder", "_recorded"]
@@ -167,8 +178,8 @@ class PlasticA2C(OnPolicyAlgorithm):
 
         Args:
             env: the training environment.
-            callback: called at every step and around the rollout; within a rollout of a policy that can be
-                recorded, ``values`` and ``log_probs`` are computed at its end.
+            callback: called at every step and around the rollout. In a rollout that is recorded, values and
+                log-probabilities are computed at its end: its steps do not have them among their ``locals``.
             rollout_buffer: filled with ``n_rollout_steps`` steps of every environment.
             n_rollout_steps: number of steps.
 
@@ -186,7 +197,7 @@ class PlasticA2C(OnPolicyAlgorithm):
             policy.reset_noise(env.num_envs)
         recorder = self._start_recording(policy, rollout_buffer, n_rollout_steps)
         self._rollout_state = self._state if recorder is None else None
-        values = log_probs = torch.zeros(env.num_envs)
+        pending = torch.zeros(env.num_envs)
         callback.on_rollout_start()
 
         try:
@@ -203,7 +214,13 @@ class PlasticA2C(OnPolicyAlgorithm):
                         action_tensor = recorder.act(obs_tensor, starts)
                 actions = action_tensor.cpu().numpy()
 
-                new_obs, rewards, dones, infos = env.step(self._to_env(actions))
+                clipped_actions = self._to_env(actions)
+                try:
+                    new_obs, rewards, dones, infos = env.step(clipped_actions)
+                except BaseException:
+                    # Nobody knows where the environments stand: a later learn() starts new episodes.
+                    self._last_obs = None
+                    raise
                 self.num_timesteps += env.num_envs
                 # Before the callback, which may end the rollout here: a later learn() goes on from this step.
                 self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
@@ -217,6 +234,8 @@ class PlasticA2C(OnPolicyAlgorithm):
                 self._bootstrap_truncated(rewards, dones, infos, recorder)
                 if isinstance(self.action_space, spaces.Discrete):
                     actions = actions.reshape(-1, 1)
+                if recorder is not None:
+                    values = log_probs = pending
                 rollout_buffer.add(obs, actions, rewards, episode_starts, values, log_probs)  # type: ignore[arg-type]
         finally:
             if recorder is not None:
@@ -240,7 +259,7 @@ class PlasticA2C(OnPolicyAlgorithm):
         self._recorded = False
         if not can_record(policy, buffer):
             self._recorder = None
-        elif self._recorder is None or self._recorder.n_steps != n_steps:
+        elif self._recorder is None or not self._recorder.fits(policy, n_steps):
             self._recorder = RolloutRecorder(policy, n_steps)
         if self._recorder is not None:
             assert self._state is not None
@@ -269,9 +288,14 @@ class PlasticA2C(OnPolicyAlgorithm):
 
         The state is that after the step: its rows are not zeroed before the next one begins.
         """
-        rows = np.array([i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated")], dtype=int)
-        if len(rows) == 0:
+        cut_off = [
+            i
+            for i in np.flatnonzero(dones)
+            if infos[i].get("TimeLimit.truncated") and infos[i].get("terminal_observation") is not None
+        ]
+        if not cut_off:
             return
+        rows = np.array(cut_off)
         state = self._state if recorder is None else recorder.state
         assert state is not None
         last = [infos[i]["terminal_observation"] for i in rows]
@@ -294,12 +318,19 @@ class PlasticA2C(OnPolicyAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         buffer = self.rollout_buffer
-        actions = self._buffer_actions(buffer)
-        advantages = self._from_buffer(buffer.advantages).flatten()
-        returns = self._from_buffer(buffer.returns).flatten()
+        if isinstance(self.policy, PlasticPolicy):
+            actions = self._buffer_actions(buffer)
+            advantages = self._from_buffer(buffer.advantages).flatten()
+            returns = self._from_buffer(buffer.returns).flatten()
+            values, log_prob, entropy = self._evaluate_rollout(self.policy, buffer, actions)
+        else:
+            data = next(buffer.get(batch_size=None))
+            actions, advantages, returns = data.actions, data.advantages, data.returns
+            if isinstance(self.action_space, spaces.Discrete):
+                actions = actions.long().flatten()
+            values, log_prob, entropy = self.policy.evaluate_actions(data.observations, actions)
 
-        values, log_prob, entropy = self._evaluate_rollout(buffer, actions)
-        if self.normalize_advantage:
+        if self.normalize_advantage and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         policy_loss = -(advantages * log_prob).mean()
         value_loss = nn.functional.mse_loss(returns, values.flatten())
@@ -327,7 +358,7 @@ class PlasticA2C(OnPolicyAlgorithm):
             self.logger.record("train/eta", self.policy.core.eta.item())
 
     def _evaluate_rollout(
-        self, buffer: RolloutBuffer, actions: Tensor
+        self, policy: PlasticPolicy, buffer: RolloutBuffer, actions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values, log-probabilities and entropy of the rollout, each (T * B,), with gradients."""
         obs: PyTorchObs
@@ -335,19 +366,20 @@ class PlasticA2C(OnPolicyAlgorithm):
             obs = {key: self._from_buffer(part).flatten(0, 1) for key, part in buffer.observations.items()}
         else:
             obs = self._from_buffer(buffer.observations).flatten(0, 1)
-        if not isinstance(self.policy, PlasticPolicy):
-            return self.policy.evaluate_actions(obs, actions)
         recorder = self._recorder
-        if recorder is not None and self._recorded:
+        if recorder is not None and self._recorded and recorder.is_current():
             # Good for one update: after it the parameters are not those that acted.
             self._recorded = False
             return recorder.evaluate(obs, actions)
         state = self._rollout_state if recorder is None else recorder.initial_state
-        starts = self._from_buffer(buffer.episode_starts).bool()
-        return self.policy.evaluate_actions(obs, actions, state, starts)
+        starts = torch.as_tensor(buffer.episode_starts, dtype=torch.bool, device=self.device)
+        return policy.evaluate_actions(obs, actions, state, starts)
 
     def _from_buffer(self, array: np.ndarray) -> Tensor:
-        """One of the buffer's arrays (T, B, ...) on this device."""
+        """One of the buffer's arrays on this device, time-major: (T, B, ...)."""
+        if self.rollout_buffer.generator_ready:
+            # Somebody has called get(), which flattens the arrays to one environment after the other.
+            array = array.reshape(self.n_envs, -1, *array.shape[1:]).swapaxes(0, 1)
         return torch.as_tensor(array, device=self.device)
 
     def _buffer_actions(self, buffer: RolloutBuffer) -> Tensor:
@@ -372,4 +404,49 @@ class PlasticA2C(OnPolicyAlgorithm):
             tb_log_name=tb_log_name,
             reset_num_timesteps=reset_num_timesteps,
             progress_bar=progress_bar,
+        )
+
+    def load_core(self, path: str | Path) -> CoreTransfer:
+        """Take over the trained core of a saved model of any environment; all else stays as it is.
+
+        Args:
+            path: what ``save`` wrote. It holds pickled objects: load only files that you trust.
+
+        Returns:
+            The names of the copied parameters and of those that stayed fresh; see
+            ``plastic_rl.policies.transfer.load_core``.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged or holds another kind of model, its core differs in
+                ``hidden_size``, ``rule``, ``alpha`` or ``activation``, or this model has no plastic core.
+        """
+        if not isinstance(self.policy, PlasticPolicy):
+            raise ValueError(f"load_core needs a plastic policy, this model has {type(self.policy).__name__}")
+        transfer = load_core(path, self.policy)
+        # What the old core remembered and computed means nothing to the new one.
+        self._state = self.policy.initial_state(self.n_envs)
+        self._recorded = False
+        if self.verbose >= 1:
+            logger = self.logger if hasattr(self, "_logger") else configure_logger(self.verbose)
+            logger.info(f"Copied from {path}: {', '.join(transfer.copied)}")
+            logger.info(f"Stayed as they were: {', '.join(transfer.fresh)}")
+        return transfer
+
+
+_PLAIN_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+def _check_spaces(observation_space: spaces.Space, action_space: spaces.Space) -> None:
+    """Refuse spaces that no policy is made for; SB3 itself has checked the kind of the action space."""
+    parts = observation_space.values() if isinstance(observation_space, spaces.Dict) else [observation_space]
+    for space in parts:
+        if not isinstance(space, _PLAIN_SPACES):
+            raise NotImplementedError(
+                f"observation space {observation_space} is not supported: it must be Box, Discrete, "
+                "MultiDiscrete, MultiBinary, or a Dict of those"
+            )
+    if isinstance(action_space, spaces.MultiDiscrete) and action_space.nvec.ndim > 1:
+        raise NotImplementedError(
+            f"action space {action_space} is not supported: a MultiDiscrete must have one dimension"
         )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import itertools
+import types
 
 import numpy as np
 import torch
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.type_aliases import PyTorchObs
-from torch import Tensor
+from torch import Tensor, nn
 
 from plastic_rl.ops.plastic_rnn import PlasticState, Recording, plastic_rnn_replay
 from plastic_rl.policies import PlasticPolicy, PlasticRNN, PolicyState
 
 _SEQUENCE_METHODS = ("forward", "evaluate_actions", "run_cores")
+_DISTRIBUTION_METHODS = ("action_distribution", "_get_action_dist_from_latent")
 
 
 def can_record(policy: PlasticPolicy, buffer: RolloutBuffer) -> bool:
@@ -23,14 +27,30 @@ def can_record(policy: PlasticPolicy, buffer: RolloutBuffer) -> bool:
     That holds for a policy that acts as ``PlasticPolicy`` does, whose layers do the same in training and in
     evaluation mode: none of them looks at ``self.training``, as dropout and batch normalization do.
     """
-    own = all(getattr(type(policy), name) is getattr(PlasticPolicy, name) for name in _SEQUENCE_METHODS)
     plain_buffer = type(buffer) in (RolloutBuffer, DictRolloutBuffer)
-    return own and plain_buffer and not any(_looks_at_mode(module) for module in policy.modules())
+    own = _has_own(policy, _SEQUENCE_METHODS)
+    kinds: set[type] = {type(module) for module in policy.modules()}
+    return own and plain_buffer and not any(_looks_at_mode(kind) for kind in kinds)
 
 
-def _looks_at_mode(module: torch.nn.Module) -> bool:
-    code = getattr(inspect.unwrap(type(module).forward), "__code__", None)
-    return code is None or "training" in code.co_names
+def _has_own(policy: PlasticPolicy, names: tuple[str, ...]) -> bool:
+    """Whether these methods are those of ``PlasticPolicy``, overridden neither by class nor on the object."""
+    own = (getattr(PlasticPolicy, name) for name in names)
+    return all(getattr(getattr(policy, n), "__func__", None) is f for n, f in zip(names, own, strict=True))
+
+
+@functools.cache
+def _looks_at_mode(module: type) -> bool:
+    """Whether any method of this class, short of ``nn.Module``'s own, mentions ``training``."""
+    classes = itertools.takewhile(lambda cls: cls is not nn.Module, module.__mro__)
+    methods = (inspect.unwrap(value) for cls in classes for value in vars(cls).values() if callable(value))
+    return any(_mentions_training(getattr(method, "__code__", None)) for method in methods)
+
+
+def _mentions_training(code: object) -> bool:
+    if not isinstance(code, types.CodeType):
+        return False
+    return "training" in code.co_names or any(_mentions_training(inner) for inner in code.co_consts)
 
 
 def _sample_categorical(logits: Tensor) -> Tensor:
@@ -45,8 +65,6 @@ def _sample_categorical(logits: Tensor) -> Tensor:
 class RolloutRecorder:
     """Acts with a policy, one rollout after the other, and keeps the activations for the update that follows.
 
-    Between acting and its update the policy's parameters must not change.
-
     Args:
         policy: acts; its cores are recorded.
         n_steps: length T of a rollout.
@@ -58,12 +76,29 @@ class RolloutRecorder:
         self._actor = _CoreRecorder(policy.core, n_steps)
         self._critic = None if policy.critic_core is None else _CoreRecorder(policy.critic_core, n_steps)
 
+    def fits(self, policy: PlasticPolicy, n_steps: int) -> bool:
+        """Whether this is a recorder for this policy, with the cores it has now, and this length."""
+        critic_core = None if self._critic is None else self._critic.core
+        cores = self._actor.core is policy.core and critic_core is policy.critic_core
+        return self.policy is policy and cores and self.n_steps == n_steps
+
     def start(self, state: PolicyState) -> None:
         """Begin a rollout from this state of B environments; it is copied."""
+        self._versions = self._parameter_versions()
+        self._samples_categorical = type(self.policy.action_dist) is CategoricalDistribution and _has_own(
+            self.policy, _DISTRIBUTION_METHODS
+        )
         self._actor.start(state.actor)
         if self._critic is not None:
             assert state.critic is not None
             self._critic.start(state.critic)
+
+    def is_current(self) -> bool:
+        """Whether the policy's parameters are still those that acted: only then may ``evaluate`` be used."""
+        return self.fits(self.policy, self.n_steps) and self._versions == self._parameter_versions()
+
+    def _parameter_versions(self) -> list[tuple[int, int]]:
+        return [(id(parameter), parameter._version) for parameter in self.policy.parameters()]
 
     @property
     def initial_state(self) -> PolicyState:
@@ -85,7 +120,7 @@ class RolloutRecorder:
         y = self._actor.step(pi_features, episode_starts)
         if self._critic is not None:
             self._critic.step(vf_features, episode_starts)
-        if isinstance(self.policy.action_dist, CategoricalDistribution):
+        if self._samples_categorical:
             return _sample_categorical(self.policy.action_net(self.policy.mlp_extractor.forward_actor(y)))
         actions = self.policy.action_distribution(y).get_actions()
         return actions.reshape((-1, *self.policy.action_space.shape))  # type: ignore[misc]

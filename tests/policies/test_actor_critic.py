@@ -146,6 +146,36 @@ def test_policy_alone_survives_save_and_load(tmp_path, kwargs):
     assert loaded.core_kwargs == policy.core_kwargs
 
 
+def test_predict_takes_one_episode_start_for_all_and_a_list_as_state():
+    policy = make()
+    obs = np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)
+    _, state = policy.predict(obs)
+    _, kept = policy.predict(obs, list(state), episode_start=False)
+    _, reset = policy.predict(obs, state, episode_start=True)
+    np.testing.assert_array_equal(kept.trace, policy.predict(obs, state)[1].trace)
+    np.testing.assert_array_equal(reset.trace, policy.predict(obs)[1].trace)
+
+
+def test_subclasses_may_build_their_own_layers_after_the_core():
+    class OneLayer(torch.nn.Module):
+        latent_dim_pi = latent_dim_vf = 4
+
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(8, 4)
+
+        def forward_actor(self, y):
+            return self.layer(y)
+
+        forward_critic = forward_actor
+
+    class Custom(PlasticPolicy):
+        def _build_mlp_extractor(self):
+            self.mlp_extractor = OneLayer()
+
+    assert make(policy_class=Custom).predict_values(torch.zeros(2, 3)).shape == (2, 1)
+
+
 def test_aliases_choose_the_features_extractor():
     assert MlpPolicy is PlasticPolicy
     image = spaces.Box(0, 255, (3, 36, 36), np.uint8)

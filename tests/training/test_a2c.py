@@ -211,7 +211,32 @@ def test_evaluation_leaves_the_training_as_it_was():
     assert_same(with_evaluation, train(None))
 
 
-@pytest.mark.parametrize("n_steps", [0, -3, 2.5])
+def test_optimizer_kwargs_join_the_defaults():
+    kwargs = {"rms_prop_eps": 1e-3, "policy_kwargs": {**SMALL, "optimizer_kwargs": {"momentum": 0.5}}}
+    group = PlasticA2C("MlpPolicy", "CartPole-v1", **kwargs).policy.optimizer.param_groups[0]
+    assert (group["eps"], group["momentum"], group["alpha"]) == (1e-3, 0.5, 0.99)
+
+
+def test_numpy_numbers_are_numbers():
+    kwargs = {"hidden_size": np.int64(8), "eta": np.float32(0.1)}
+    assert PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=np.int64(8), policy_kwargs=kwargs).n_steps == 8
+
+
+@pytest.mark.parametrize(
+    ("observation_space", "action_space", "named"),
+    [
+        (spaces.Text(3), spaces.Discrete(2), "observation space Text"),
+        (spaces.Tuple([BOX]), spaces.Discrete(2), "observation space Tuple"),
+        (spaces.Dict({"a": spaces.Dict({"b": BOX})}), spaces.Discrete(2), "observation space Dict"),
+        (BOX, spaces.MultiDiscrete([[2, 2], [3, 3]]), "action space MultiDiscrete"),
+    ],
+)
+def test_unsupported_spaces_are_named(observation_space, action_space, named):
+    with pytest.raises(NotImplementedError, match=f"{named}.* is not supported: "):
+        PlasticA2C("MlpPolicy", AnySpaces(observation_space, action_space), policy_kwargs=SMALL)
+
+
+@pytest.mark.parametrize("n_steps", [0, -3, 2.5, True])
 def test_n_steps_must_be_a_positive_integer(n_steps):
     with pytest.raises(ValueError, match=f"n_steps must be an integer of at least 1, got {n_steps}"):
         PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=n_steps)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3 import A2C
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -50,6 +51,14 @@ class OwnForward(PlasticPolicy):
 class DroppingExtractor(FlattenExtractor):
     def forward(self, observations):
         return torch.nn.functional.dropout(super().forward(observations), 0.2, self.training)
+
+
+class DroppingInside(FlattenExtractor):
+    def forward(self, observations):
+        return torch.cat([self.drop(part) for part in super().forward(observations).split(1)])
+
+    def drop(self, x):
+        return next(torch.nn.functional.dropout(part, 0.2, self.training) for part in [x])
 
 
 def make(policy=PlasticPolicy, n_envs=3, n_steps=11, length=7, truncate=False, **kwargs):
@@ -139,17 +148,98 @@ def test_recorded_rollouts_sample_from_the_policys_distribution():
     np.testing.assert_allclose(counts / counts.sum(), [0.2, 0.3, 0.5], atol=0.03)
 
 
+def gradients(model):
+    return {name: p.grad.clone() for name, p in model.policy.named_parameters()}
+
+
+def assert_same_gradients(left, right):
+    for name, gradient in left.items():
+        torch.testing.assert_close(gradient, right[name], rtol=1e-3, atol=1e-6, msg=name)
+
+
 def test_a_second_update_on_one_rollout_recomputes():
-    model = make()
-    collect(model)
-    model.train()
+    def second_update(policy):
+        model = make(policy, learning_rate=0.05)
+        collect(model)
+        model.train()
+        model.train()
+        return gradients(model)
+
+    assert_same_gradients(second_update(PlasticPolicy), second_update(OwnForward))
+
+
+def test_parameters_changed_between_acting_and_update_are_seen():
+    def update(policy):
+        model = make(policy)
+        collect(model)
+        with torch.no_grad():
+            model.policy.core.w.mul_(1.5)
+        model.train()
+        return gradients(model)
+
+    assert_same_gradients(update(PlasticPolicy), update(OwnForward))
+
+
+def test_a_replaced_policy_or_core_is_the_one_that_acts_and_learns():
+    model = make(n_steps=11)
+    model.learn(33)
+    model.policy.core = type(model.policy.core)(2, 10, eta=0.3, w_init=0.4, alpha_init=0.4)
+    model.policy.optimizer.add_param_group({"params": list(model.policy.core.parameters())})
     before = model.policy.core.w.detach().clone()
-    model.train()
+    model.learn(33)
     assert not torch.equal(before, model.policy.core.w)
+    other = make().policy
+    model.policy = other
+    before = other.core.w.detach().clone()
+    model.learn(33)
+    assert not torch.equal(before, other.core.w)
 
 
-def test_policies_that_act_otherwise_than_they_train_are_not_recorded():
-    model = make(policy_kwargs={"features_extractor_class": DroppingExtractor})
+@pytest.mark.parametrize("policy", [PlasticPolicy, OwnForward])
+def test_a_callback_may_read_the_buffer_through_get(policy):
+    def update(read):
+        model = make(policy)
+        collect(model)
+        if read:
+            next(model.rollout_buffer.get())
+            assert model.rollout_buffer.observations.ndim == 2
+        model.train()
+        return gradients(model)
+
+    assert_same_gradients(update(read=False), update(read=True))
+
+
+class NeverZero(PlasticPolicy):
+    """Masks the first action."""
+
+    def _get_action_dist_from_latent(self, latent_pi):
+        logits = self.action_net(latent_pi)
+        mask = torch.zeros_like(logits)
+        mask[:, 0] = -1e8
+        return self.action_dist.proba_distribution(action_logits=logits + mask)
+
+
+def test_acting_honours_an_overridden_distribution():
+    rollout, _ = collect(make(NeverZero, n_steps=50))
+    assert rollout["actions"].min() == 1
+    assert rollout["log_probs"].min() > -1e3
+
+
+class Blind(PlasticPolicy):
+    def extract_features(self, obs, features_extractor=None):
+        return torch.zeros_like(super().extract_features(obs, features_extractor))
+
+
+def test_predict_honours_overridden_features():
+    policy = make(Blind).policy
+    _, first = policy.predict(np.ones((1, 2), np.float32))
+    _, second = policy.predict(-np.ones((1, 2), np.float32))
+    np.testing.assert_array_equal(first.hidden, second.hidden)
+
+
+@pytest.mark.parametrize("extractor", [DroppingExtractor, DroppingInside])
+def test_policies_that_act_otherwise_than_they_train_are_not_recorded(extractor):
+    model = make(policy_kwargs={"features_extractor_class": extractor})
     collect(model)
     assert not model._recorded
     model.train()
@@ -237,29 +327,72 @@ def test_a_stopped_run_goes_on_where_it_stopped():
     assert model._n_updates == 1
 
 
-def test_a_new_learn_starts_from_fresh_episodes():
-    model = make()
+@pytest.mark.parametrize("policy", [PlasticPolicy, OwnForward])
+def test_a_new_learn_starts_from_fresh_episodes(policy):
+    class FirstValues(BaseCallback):
+        def _on_step(self):
+            return True
+
+        def _on_rollout_end(self):
+            obs = torch.tensor(self.model.rollout_buffer.observations[0])
+            with torch.no_grad():
+                fresh = self.model.policy.predict_values(obs).flatten().numpy()
+            np.testing.assert_allclose(self.model.rollout_buffer.values[0], fresh, rtol=1e-4, atol=1e-6)
+
+    model = make(policy)
     model.learn(33)
-    model.learn(33)
+    assert model._state.actor.hidden.abs().max() > 0.1
+    model.learn(33, callback=FirstValues())
     assert model.rollout_buffer.episode_starts[0].all()
-    rollout = {
-        name: getattr(model.rollout_buffer, name) for name in ("observations", "actions", "episode_starts")
-    }
-    rollout["values"] = model.rollout_buffer.values
-    # The parameters have changed since; only that nothing of the first run is left in the state matters.
-    obs = torch.tensor(rollout["observations"][:1]).flatten(0, 1)
-    carried = model.policy.evaluate_actions(
-        obs, torch.zeros(3).long(), model._rollout_state, torch.ones(1, 3).bool()
-    )
-    fresh = model.policy.evaluate_actions(obs, torch.zeros(3).long())
-    torch.testing.assert_close(carried[0], fresh[0])
 
 
-def test_a_memoryless_policy_class_is_trained_as_a2c_would():
-    env = make_vec_env("CartPole-v1", n_envs=2, seed=0)
-    model = PlasticA2C(ActorCriticPolicy, env, n_steps=8, seed=0).learn(64)
-    assert model._n_updates == 4
-    _, state = model.predict(env.reset())
+@pytest.mark.parametrize("policy", [PlasticPolicy, OwnForward])
+def test_after_an_error_in_the_environment_new_episodes_begin(policy):
+    model = make(policy, n_envs=1)
+    inner = model.env.envs[0].unwrapped
+    step, calls = inner.step, []
+
+    def fail_once(action):
+        calls.append(action)
+        if len(calls) == 5:
+            raise RuntimeError("out of order")
+        return step(action)
+
+    inner.step = fail_once
+    with pytest.raises(RuntimeError, match="out of order"):
+        model.learn(33)
+    model.learn(11, reset_num_timesteps=False)
+    assert model.rollout_buffer.episode_starts[0].all()
+
+
+def test_a_model_loaded_without_a_reset_knows_that_its_memory_is_empty(tmp_path):
+    model = make(n_envs=1, n_steps=4)
+    model.learn(4)
+    assert not model._last_episode_starts.any()
+    model.save(tmp_path / "model")
+    loaded = PlasticA2C.load(tmp_path / "model", env=model.env, force_reset=False)
+    assert loaded._last_episode_starts.all()
+    loaded.learn(4, reset_num_timesteps=False)
+
+
+def test_one_sample_has_no_spread_to_normalize_by():
+    model = make(n_envs=1, n_steps=1, normalize_advantage=True)
+    model.learn(3)
+    assert all(torch.isfinite(p).all() for p in model.policy.parameters())
+
+
+@pytest.mark.parametrize("use_rms_prop", [True, False])
+def test_a_memoryless_policy_class_is_trained_as_a2c_would(use_rms_prop):
+    def train(algorithm):
+        env = make_vec_env("CartPole-v1", n_envs=2, seed=0)
+        model = algorithm(ActorCriticPolicy, env, n_steps=8, seed=0, use_rms_prop=use_rms_prop).learn(64)
+        assert model._n_updates == 4
+        return model
+
+    ours, theirs = train(PlasticA2C), train(A2C)
+    for left, right in zip(ours.policy.parameters(), theirs.policy.parameters(), strict=True):
+        torch.testing.assert_close(left, right)
+    _, state = ours.predict(np.zeros((2, 4), np.float32))
     assert state is None
 
 

@@ -1,0 +1,119 @@
+"""Reuse of a trained core in another model: other observations and actions, the same way of learning."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from stable_baselines3.common.save_util import load_from_zip_file
+
+from plastic_rl.policies.actor_critic import PlasticPolicy
+from plastic_rl.policies.plastic_rnn import PlasticRNN
+
+# What a damaged archive, or one that something else wrote, can make the reading of it raise.
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+)
+
+
+class CoreTransfer(NamedTuple):
+    """Names of a policy's parameters: those that were copied, and those that stayed as they were."""
+
+    copied: tuple[str, ...]
+    fresh: tuple[str, ...]
+
+
+def load_core(path: str | Path | io.BufferedIOBase, policy: PlasticPolicy) -> CoreTransfer:
+    """Copy what a saved model's core has learned into a policy's core.
+
+    Copied are w, alpha, eta and the parameters of the rule (w_m, b_m, fan_out). The linear drive into the
+    core belongs to the observations and stays as it is, as do features extractor, layers after the core and
+    heads. A critic with a core of its own gets the saved critic's, or the shared one where the saved model
+    has one core. The optimiser's moments of what was copied are cleared.
+
+    Like every model file of Stable-Baselines3 this one holds pickled objects: load only files that you trust.
+
+    Args:
+        path: what ``save`` of a ``PlasticA2C`` model on any environment wrote; ``.zip`` may be left out.
+        policy: changed in place; left as it was when anything is wrong.
+
+    Returns:
+        The names of the copied and of the other parameters.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged or holds another kind of model, or its core has another hidden_size,
+            rule, form of alpha, activation or (``modulated``) trace_clip.
+    """
+    saved = _load_policy(path)
+    pairs = {"core": (saved.core, policy.core)}
+    if policy.critic_core is not None:
+        pairs["critic_core"] = (saved.critic_core or saved.core, policy.critic_core)
+    for source, target in pairs.values():
+        _check_same_kind(path, source, target)
+
+    copied = []
+    for prefix, (source, target) in pairs.items():
+        learned = dict(source.named_parameters())
+        for name, parameter in target.named_parameters():
+            if name.startswith("drive."):
+                continue
+            with torch.no_grad():
+                parameter.copy_(learned[name])
+            policy.optimizer.state.pop(parameter, None)
+            copied.append(f"{prefix}.{name}")
+    fresh = tuple(name for name, _ in policy.named_parameters() if name not in copied)
+    return CoreTransfer(tuple(copied), fresh)
+
+
+def _load_policy(path: str | Path | io.BufferedIOBase) -> PlasticPolicy:
+    """The policy of a saved model, on the CPU, built without the model's buffers, seeds and environment."""
+    try:
+        data, state_dicts, _ = load_from_zip_file(path, device="cpu")
+        if data is None or "policy_class" not in data or "policy" not in state_dicts:
+            raise ValueError("it holds no policy")
+        policy_class = data["policy_class"]
+        if not (isinstance(policy_class, type) and issubclass(policy_class, PlasticPolicy)):
+            raise ValueError(f"its policy is {policy_class!r}, which has no plastic core")
+        # Building the networks draws random weights, which are then overwritten.
+        with torch.random.fork_rng(devices=[]):
+            policy = policy_class(
+                data["observation_space"],
+                data["action_space"],
+                lambda _: 1e-3,
+                use_sde=data["use_sde"],
+                **data["policy_kwargs"],
+            )
+        policy.load_state_dict(state_dicts["policy"])  # type: ignore[arg-type]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no saved model at {path}") from error
+    except _UNREADABLE as error:
+        raise ValueError(f"{path} is damaged or not a model that PlasticA2C saved: {error}") from error
+    return policy
+
+
+def _check_same_kind(path: str | Path | io.BufferedIOBase, saved: PlasticRNN, own: PlasticRNN) -> None:
+    theirs, ours = _kind(saved), _kind(own)
+    different = [name for name in ours if theirs.get(name) != ours[name]]
+    if different:
+        raise ValueError(
+            f"the core in {path} has {', '.join(f'{name}={theirs.get(name)!r}' for name in different)}, "
+            f"this model's has {', '.join(f'{name}={ours[name]!r}' for name in different)}"
+        )
+
+
+def _kind(core: PlasticRNN) -> dict[str, Any]:
+    """What two cores must have in common for the weights of one to mean the same in the other."""
+    alpha = "none" if core.alpha is None else "full" if core.alpha.dim() == 2 else "homogeneous"
+    kind = {"hidden_size": core.hidden_size, "rule": core.rule, "alpha": alpha, "activation": core.activation}
+    return {**kind, "trace_clip": core.trace_clip} if core.rule == "modulated" else kind
