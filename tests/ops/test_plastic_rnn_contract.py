@@ -172,8 +172,8 @@ def test_episode_starts_may_be_numbers(make_problem, backend, dtype, kind):
 @pytest.mark.parametrize("rule", RULES)
 def test_threads_change_nothing_but_rounding(make_problem, assert_same, monkeypatch, rule, alpha):
     """And with the same number of threads every bit is the same."""
-    numba_cpu = pytest.importorskip("plastic_rl.ops.plastic_rnn.numba_cpu")
-    monkeypatch.setattr(numba_cpu, "MIN_WORK", 1)
+    memory = pytest.importorskip("plastic_rl.ops.plastic_rnn.numba_memory")
+    monkeypatch.setattr(memory, "MIN_WORK", 1)
     problem = make_problem(rule, alpha, steps=30, batch=7)
     results = {}
     for threads in (1, 2, 3, 2):
@@ -193,8 +193,8 @@ def test_threads_change_nothing_but_rounding(make_problem, assert_same, monkeypa
 @pytest.mark.parametrize("rule", RULES)
 def test_no_number_comes_from_fresh_memory(make_problem, monkeypatch, rule, alpha):
     """Everything that is allocated and not zeroed is filled with NaN: none may come through."""
-    numba_cpu = pytest.importorskip("plastic_rl.ops.plastic_rnn.numba_cpu")
-    empty, staggered, torch_empty = np.empty, numba_cpu.staggered, torch.empty
+    memory = pytest.importorskip("plastic_rl.ops.plastic_rnn.numba_memory")
+    empty, staggered, torch_empty = np.empty, memory.staggered, torch.empty
 
     def poisoned(result: np.ndarray) -> np.ndarray:
         if result.dtype == np.float32:
@@ -205,9 +205,9 @@ def test_no_number_comes_from_fresh_memory(make_problem, monkeypatch, rule, alph
         result = torch_empty(*args, **kwargs)
         return result.fill_(torch.nan) if result.is_floating_point() else result
 
-    monkeypatch.setattr(numba_cpu.np, "empty", lambda *args, **kwargs: poisoned(empty(*args, **kwargs)))
-    monkeypatch.setattr(numba_cpu, "staggered", lambda *args: poisoned(staggered(*args)))
-    monkeypatch.setattr(numba_cpu.torch, "empty", poisoned_tensor)
+    monkeypatch.setattr(memory.np, "empty", lambda *args, **kwargs: poisoned(empty(*args, **kwargs)))
+    monkeypatch.setattr(memory, "staggered", lambda *args: poisoned(staggered(*args)))
+    monkeypatch.setattr(memory.torch, "empty", poisoned_tensor)
     for eta in (0.1, 0.6):
         result = make_problem(rule, alpha, steps=30, n=11, eta=eta).run("numba", torch.float32)
         for name, value in result.items():

@@ -2,6 +2,7 @@
 
 from plastic_rl.ops.plastic_rnn.api import initial_state, plastic_rnn, plastic_rnn_step_
 from plastic_rl.ops.plastic_rnn.recording import Recording, plastic_rnn_replay
+from plastic_rl.ops.plastic_rnn.threads import torch_in_one_thread
 from plastic_rl.ops.plastic_rnn.types import (
     ACTIVATIONS,
     BACKENDS,
@@ -27,4 +28,5 @@ __all__ = [
     "plastic_rnn",
     "plastic_rnn_replay",
     "plastic_rnn_step_",
+    "torch_in_one_thread",
 ]

@@ -11,13 +11,27 @@ This module imports numba: it is imported only when the backend is used.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from plastic_rl.ops.plastic_rnn.numba_passes import (
+    column_sums,
+    forward_pass,
+    overlap_sums,
+    pack,
+    read_out,
+    read_out_rows,
+    settle,
+    step_back,
+    unpack,
+    update_rows,
+)
+from plastic_rl.ops.plastic_rnn.numba_rules import (
     ONE,
     UNBOUNDED,
     ZERO,
@@ -28,25 +42,25 @@ from plastic_rl.ops.plastic_rnn.numba_passes import (
     activate_backward,
     coefficients,
     coefficients_backward,
-    column_sums,
     copy,
     fill,
-    forward_pass,
-    overlap_sums,
-    pack,
     presynaptic,
-    read_out,
-    read_out_rows,
-    settle,
-    step_back,
-    unpack,
-    update_rows,
 )
 from plastic_rl.ops.plastic_rnn.simd import LANES, lane_sum, load
 
 
+def _digest() -> str:
+    sources = (Path(__file__).with_name(name) for name in ("numba_passes.py", "numba_rules.py", "simd.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
+
+
+# Numba notices when this file has changed, but not when one that it takes functions from has.
+SOURCES = _digest()
+
+
 def entry(function: Callable) -> Any:
     """Compile on first use and keep the result on disk, where there is a folder that can be written."""
+    function.__qualname__ += f"_{SOURCES}"
     try:
         return njit(function, cache=True, nogil=True)
     except RuntimeError:
@@ -305,8 +319,6 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
             coefficients(rule, y, decay, gain)
             if not undo:
                 column_sums(window[place], grad, rule, decay, gain, now, dgain, ddecay)
-            elif starts:
-                fill(ddecay, ZERO)
             else:
                 for j in range(y.size):
                     inverse[j] = ONE / decay[j]

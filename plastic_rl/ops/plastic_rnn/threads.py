@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
+
+import torch
 
 Job = tuple[Callable[..., Any], tuple[Any, ...], SimpleQueue]
 
@@ -51,6 +54,32 @@ def _forget() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
+
+
+_kept: int | None = None
+
+
+def thread_count() -> int:
+    """How many threads the operator takes: torch's number, or the one that ``torch_in_one_thread`` keeps."""
+    return _kept or torch.get_num_threads()
+
+
+@contextmanager
+def torch_in_one_thread() -> Iterator[None]:
+    """Run torch's own operations in one thread, while the operator keeps as many as torch had.
+
+    For loops of small operations around the operator. OpenMP gains nothing on those, and its threads spin
+    between them, on the cores that the operator's threads and other programs are waiting for.
+    """
+    global _kept
+    threads, outer = torch.get_num_threads(), _kept
+    _kept = thread_count()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _kept = outer
 
 
 def in_chunks(function: Callable[..., Any], chunks: int, batch: int, *args: Any) -> None:
