@@ -7,7 +7,14 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from plastic_rl.envs import PlasticMazeEnv, PlasticMazeVectorEnv, reference_levels, register_environments
+from plastic_rl.envs import (
+    Lifetime,
+    PlasticMazeEnv,
+    PlasticMazeVectorEnv,
+    PreviousActionReward,
+    reference_levels,
+    register_environments,
+)
 
 if TYPE_CHECKING:
     from plastic_rl.policies import PlasticPolicy, PlasticRNN
@@ -19,11 +26,13 @@ __version__ = version("plastic-rl")
 
 __all__ = [
     "GymnasiumVecEnv",
+    "Lifetime",
     "PlasticA2C",
     "PlasticMazeEnv",
     "PlasticMazeVectorEnv",
     "PlasticPolicy",
     "PlasticRNN",
+    "PreviousActionReward",
     "__version__",
     "hyperparams",
     "make_vec_env",

@@ -17,6 +17,7 @@ from stable_baselines3.common.utils import configure_logger, explained_variance,
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
+from plastic_rl.ops.plastic_rnn import torch_in_one_thread
 from plastic_rl.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, PlasticPolicy, PolicyState
 from plastic_rl.policies.plastic_rnn import check_size
 from plastic_rl.policies.transfer import CoreTransfer, load_core
@@ -171,6 +172,7 @@ class PlasticA2C(OnPolicyAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_state", "_rollout_state", "_recorder", "_recorded"]
 
+    @torch_in_one_thread()
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:

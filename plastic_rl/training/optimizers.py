@@ -13,7 +13,8 @@ class WarmRMSprop(torch.optim.RMSprop):
 
     Starting at zero makes the first step 1 / sqrt(1 - alpha) times as long as the learning rate says: ten
     times at A2C's alpha of 0.99, and in every weight at once. A feed-forward network shrugs that off; an
-    N x N recurrent matrix moves by N times the step in its leading direction and saturates the network for good.
+    N x N recurrent matrix moves by N times the step in its leading direction and saturates the network for
+    good.
     """
 
     @torch.no_grad()

@@ -232,7 +232,7 @@ def test_numpy_numbers_are_numbers():
     ],
 )
 def test_unsupported_spaces_are_named(observation_space, action_space, named):
-    with pytest.raises(NotImplementedError, match=f"{named}.* is not supported: "):
+    with pytest.raises(NotImplementedError, match=f"(?s){named}.* is not supported: "):
         PlasticA2C("MlpPolicy", AnySpaces(observation_space, action_space), policy_kwargs=SMALL)
 
 

@@ -1,0 +1,126 @@
+"""Environment steps per second of whole training runs, and where the time goes.
+
+    python benchmarks/training.py [--env-id PlasticMaze-v0] [--n-envs 16 32 64 128] [--repeats 3]
+
+Every run is PlasticA2C with the settings of the command line, on the batched environment with its monitor
+and a callback, as `plastic-rl train` runs it. The number of environments takes turns; medians over the repeats are
+reported, after one update that warms up. The split is measured in the same runs, by clocks around the parts;
+what no clock covers is Python.
+"""
+
+import argparse
+import functools
+import os
+import statistics
+import time
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+
+import plastic_rl
+from plastic_rl.ops.plastic_rnn import Recording
+from plastic_rl.training.rollout import RolloutRecorder
+
+PARTS = ("environment", "acting", "backward", "heads", "optimiser", "returns", "Python")
+
+
+class Nothing(BaseCallback):
+    """As cheap as a callback can be."""
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def make(env_id: str, n_envs: int) -> plastic_rl.PlasticA2C:
+    env = plastic_rl.make_vec_env(env_id, n_envs=n_envs, seed=0, env_kwargs={"render_mode": None})
+    return plastic_rl.PlasticA2C(env=env, **plastic_rl.hyperparams(env_id), seed=0)
+
+
+@contextmanager
+def clocks(model: plastic_rl.PlasticA2C):
+    """Seconds spent in each part while the block runs."""
+    seconds: Counter[str] = Counter()
+
+    def timed(part, function):
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            begin = time.perf_counter()
+            result = function(*args, **kwargs)
+            seconds[part] += time.perf_counter() - begin
+            return result
+
+        return call
+
+    with ExitStack() as stack:
+        for owner, name, part in (
+            (type(model.env), "step_wait", "environment"),
+            (Recording, "step", "acting"),
+            (torch.Tensor, "backward", "backward"),
+            (RolloutRecorder, "fill", "heads"),
+            (RolloutRecorder, "evaluate", "heads"),
+            (model.policy.optimizer, "step", "optimiser"),
+            (torch.nn.utils, "clip_grad_norm_", "optimiser"),
+            (RolloutBuffer, "compute_returns_and_advantage", "returns"),
+        ):
+            stack.enter_context(patch.object(owner, name, timed(part, getattr(owner, name))))
+        yield seconds
+
+
+def measure(model: plastic_rl.PlasticA2C, updates: int) -> tuple[float, dict[str, float]]:
+    """Steps per second, and the microseconds per environment step of each part."""
+    steps = updates * model.n_steps * model.n_envs
+    with clocks(model) as seconds:
+        begin = time.perf_counter()
+        model.learn(steps, callback=Nothing(), log_interval=1000, reset_num_timesteps=False)
+        total = time.perf_counter() - begin
+    seconds["Python"] = total - sum(seconds.values())
+    return steps / total, {part: seconds[part] / steps * 1e6 for part in PARTS}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--env-id", default="PlasticMaze-v0")
+    parser.add_argument("--n-envs", type=int, nargs="+", default=[16, 32, 64, 128])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--updates", type=int, default=4)
+    arguments = parser.parse_args()
+
+    models = {n_envs: make(arguments.env_id, n_envs) for n_envs in arguments.n_envs}
+    for model in models.values():
+        measure(model, updates=1)
+    speeds: dict[int, list[float]] = {n_envs: [] for n_envs in models}
+    splits: dict[int, list[dict[str, float]]] = {n_envs: [] for n_envs in models}
+    for _ in range(arguments.repeats):
+        for n_envs, model in models.items():
+            speed, split = measure(model, arguments.updates)
+            speeds[n_envs].append(speed)
+            splits[n_envs].append(split)
+
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    table = Table(
+        title=f"{arguments.env_id}: training on {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"load {load}; medians of {arguments.repeats} repeats of {arguments.updates} updates"
+    )
+    for heading in ("environments", "steps/s", "spread", *(f"{part}, µs" for part in PARTS)):
+        table.add_column(heading, justify="right")
+    for n_envs in models:
+        median = {part: statistics.median(split[part] for split in splits[n_envs]) for part in PARTS}
+        table.add_row(
+            f"{n_envs}",
+            f"{statistics.median(speeds[n_envs]):,.0f}",
+            f"{min(speeds[n_envs]):,.0f} to {max(speeds[n_envs]):,.0f}",
+            *(f"{median[part]:.2f}" for part in PARTS),
+        )
+    Console(width=150).print(table)
+
+
+if __name__ == "__main__":
+    main()
