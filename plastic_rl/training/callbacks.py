@@ -63,7 +63,7 @@ class EpisodeLogCallback(BaseCallback):
         path = self.folder / MONITOR
         elapsed = 0.0
         if path.is_file():
-            times = read_monitor(self.folder)["t"]
+            times = read_monitor(path)["t"]
             self._episodes = len(times)
             elapsed = float(times[-1]) if len(times) else 0.0
         header: dict[str, float | str] = {"t_start": time.time(), "env_id": self.env_id}

@@ -1,6 +1,7 @@
 """The command line: ``plastic-rl train | evaluate | watch``, also ``python -m plastic_rl``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parser().parse_args(argv)
+        # Torch's threads otherwise spin while they wait, which brings training to a crawl as soon as another
+        # program wants one of the cores. It is read when torch is imported.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # torch takes seconds to import: only the commands need it, not the help.
         from plastic_rl.training import commands
 
@@ -42,6 +46,15 @@ class _Parser(argparse.ArgumentParser):
         raise CommandError(f"{message} (see {self.prog} --help)")
 
 
+def _path(text: str) -> Path:
+    """A path that was typed; Python would take an empty one for the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a path")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="plastic-rl", description="Train, evaluate and watch agents with plastic connections."
@@ -57,7 +70,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.description = "Train an agent and store model, settings, logs and figures in a folder."
     train.add_argument("env_id", metavar="ENV_ID", nargs="?", help="for example PlasticMaze-v0")
     train.add_argument("--algo", help=f"one of {', '.join(ALGORITHMS)} (default: plastic_a2c)")
-    train.add_argument("--config", metavar="FILE", type=Path, help="settings in RL-Zoo's format, plain YAML")
+    train.add_argument("--config", metavar="FILE", type=_path, help="settings in RL-Zoo's format, plain YAML")
     train.add_argument("--timesteps", type=int, metavar="N", help="environment steps of the whole training")
     train.add_argument("--n-envs", type=int, metavar="N", help="environments stepped together")
     _add_env_kwargs(train)
@@ -74,9 +87,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--device", help="auto, cpu, cuda, ... (default: auto)")
     train.add_argument(
-        "--output", metavar="FOLDER", type=Path, help="default: runs/<algorithm>/<environment>_<number>"
+        "--output", metavar="FOLDER", type=_path, help="default: runs/<algorithm>/<environment>_<number>"
     )
-    train.add_argument("--resume", metavar="FOLDER", type=Path, help="go on with the run in this folder")
+    train.add_argument("--resume", metavar="FOLDER", type=_path, help="go on with the run in this folder")
 
 
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
@@ -92,12 +105,12 @@ def _add_watch(watch: argparse.ArgumentParser) -> None:
     watch.description = "Play one episode and write it as an animated GIF."
     _add_model(watch)
     watch.add_argument(
-        "--output", metavar="FILE", type=Path, default=Path("episode.gif"), help="default: episode.gif"
+        "--output", metavar="FILE", type=_path, default=Path("episode.gif"), help="default: episode.gif"
     )
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="MODEL", type=Path, help="model.zip, or the folder of a run")
+    command.add_argument("model", metavar="MODEL", type=_path, help="model.zip, or the folder of a run")
     command.add_argument("env_id", metavar="ENV_ID", nargs="?", help="default: the environment of the run")
     command.add_argument("--algo", help="what the model was trained with (default: as in its folder)")
     _add_env_kwargs(command)

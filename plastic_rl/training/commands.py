@@ -2,8 +2,9 @@
 
 import argparse
 import secrets
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from plastic_rl.training.callbacks import EpisodeLogCallback, ProgressCallback, 
 from plastic_rl.training.cli import CommandError
 from plastic_rl.training.evaluation import CannotRender, record_episode, save_gif
 from plastic_rl.training.evaluation import evaluate as evaluate_model
-from plastic_rl.training.settings import ALGORITHMS, algorithm_class, load_config
 from plastic_rl.training.plots import learning_curve
-from plastic_rl.training.user_input import MAX_SEED, bad_input, checked_device, checked_seed, make_env
+from plastic_rl.training.settings import ALGORITHMS, algorithm_class, load_config
+from plastic_rl.training.user_input import bad_input, checked_device, checked_seed, make_env, settings_fit
 from plastic_rl.training.values import parse_pairs
 
 _DRAWN_LEVELS = ("random", "paper non-plastic", "paper plastic", "bayes-optimal")
@@ -38,12 +39,12 @@ def train(arguments: argparse.Namespace) -> int:
         given = {"n_timesteps": arguments.timesteps, "n_envs": arguments.n_envs}
         overrides |= {key: value for key, value in given.items() if value is not None}
         config = load_config(arguments.env_id, arguments.algo or "plastic_a2c", arguments.config, overrides)
-        seed = secrets.randbelow(MAX_SEED) if arguments.seed is None else checked_seed(arguments.seed)
+        seed = secrets.randbelow(runs.MAX_SEED) if arguments.seed is None else checked_seed(arguments.seed)
         device = checked_device(arguments.device or "auto")
         folder = arguments.output or runs.next_free_folder(config.algo, config.env_id)
         runs.check_new_folder(folder)
     env = make_env(config.env_id, env_kwargs, config.n_envs, seed)
-    with bad_input(ValueError, AssertionError, owner="policy_kwargs"):
+    with settings_fit(config.settings.get("policy_kwargs") or {}, "policy_kwargs"):
         model = algorithm_class(config.algo)(env=env, seed=seed, device=device, **config.kwargs())
     record = {
         "env_id": config.env_id,
@@ -97,12 +98,14 @@ def watch(arguments: argparse.Namespace) -> int:
         raise CommandError(f"--output {output} cannot be written: there is no such folder, or it is one")
     model, env_id, env_kwargs = _load(arguments, n_envs=1)
     with bad_input(CannotRender):
-        frames, total = record_episode(model, env_id, env_kwargs, arguments.seed, arguments.deterministic)
-    with bad_input(OSError):
-        save_gif(frames, output)
-    print(
-        f"{_shown_env(env_id, env_kwargs)}: return {total:.2f} in {len(frames) - 1} steps, stored in {output}"
-    )
+        episode = record_episode(model, env_id, env_kwargs, arguments.seed, arguments.deterministic)
+    try:
+        save_gif(episode.frames, output)
+    except OSError as error:
+        raise CommandError(f"--output {output} cannot be written: {error.strerror}") from error
+    steps = len(episode.frames) - 1
+    played = f"{steps:,} steps" if episode.finished else f"the first {steps:,} steps of an unfinished episode"
+    print(f"{_shown_env(env_id, env_kwargs)}: return {episode.total:.2f} in {played}, stored in {output}")
     return 0
 
 
@@ -132,21 +135,30 @@ def _resume(arguments: argparse.Namespace) -> int:
             f"Nothing left to do: {done:,} of {total:,} steps are done; give --timesteps N to train longer."
         )
         return 0
-    runs.update_config(folder, record)
-    runs.trim_monitor(folder, getattr(model, "logged_episodes", 0))
+    with bad_input(ValueError, OSError):
+        # All is read before anything is written.
+        progress = runs.read_progress(folder, done)
+        monitor = runs.trimmed_monitor(folder, getattr(model, "logged_episodes", 0))
+        runs.update_config(folder, record)
+        runs.write_monitor(folder, monitor)
     # Loading a model seeds it as at the start of the run: without a new seed it would see the same episodes.
     model.set_random_seed(int(np.random.SeedSequence([record["seed"], done]).generate_state(1)[0] // 2))
     print(f"Resuming {_description(record, model)} from step {done:,}, stored in {folder}", flush=True)
-    return _learn(model, folder, record)
+    return _learn(model, folder, record, progress)
 
 
-def _learn(model: BaseAlgorithm, folder: Path, record: dict[str, Any]) -> int:
-    """Train up to the run's number of steps; leave model and figures behind even when interrupted."""
+def _learn(
+    model: BaseAlgorithm, folder: Path, record: dict[str, Any], old: Sequence[dict[str, str]] = ()
+) -> int:
+    """Train up to the run's number of steps; leave model and figures behind even when interrupted.
+
+    `old` rows of the progress log are kept.
+    """
     levels = reference_levels(record["env_id"], record["env_kwargs"])
     shown = {name: levels[name] for name in _SHOWN_LEVELS} if levels else {}
     if shown:
         print("For comparison: " + ", ".join(f"{name} {level:.4g}" for name, level in shown.items()))
-    logger = runs.progress_logger(folder, model.num_timesteps)
+    logger = runs.progress_logger(folder, old)
     model.set_logger(logger)
     episodes = EpisodeLogCallback(folder, record["env_id"])
     progress = ProgressCallback(shown)
@@ -172,7 +184,7 @@ def _learn(model: BaseAlgorithm, folder: Path, record: dict[str, Any]) -> int:
         print(
             f"\nInterrupted at step {model.num_timesteps:,} of {record['n_timesteps']:,}: the model is saved."
         )
-        print(f"To go on: plastic-rl train --resume {folder}")
+        print(f"To go on: plastic-rl train --resume {shlex.quote(str(folder))}")
     for note in _figures(model, folder, record, levels):
         print(f"Note: {note}")
     steps = model.num_timesteps - steps_before
@@ -183,8 +195,9 @@ def _learn(model: BaseAlgorithm, folder: Path, record: dict[str, Any]) -> int:
     if last:
         comparison = "".join(f", {name} {level:.4g}" for name, level in shown.items())
         print(f"Mean return of the last {len(last)} training episodes: {safe_mean(last):.2f}{comparison}")
-    print(f"Next: plastic-rl evaluate {folder} {record['env_id']}")
-    print(f"      plastic-rl watch {folder} {record['env_id']} --output episode.gif")
+    what = shlex.join([str(folder), record["env_id"]])
+    print(f"Next: plastic-rl evaluate {what}")
+    print(f"      plastic-rl watch {what} --output episode.gif")
     return 0
 
 
@@ -194,14 +207,14 @@ def _figures(
     """Draw the learning curve and an episode; yield a note about what could not be drawn."""
     env_id, env_kwargs = record["env_id"], record["env_kwargs"]
     drawn = {name: levels[name] for name in _DRAWN_LEVELS} if levels else None
-    if (folder / runs.MONITOR).is_file() and len(runs.read_monitor(folder)["r"]):
+    if (folder / runs.MONITOR).is_file() and len(runs.read_monitor(folder / runs.MONITOR)["r"]):
         title = f"{record['algo']} on {_shown_env(env_id, env_kwargs)}, seed {record['seed']}"
-        learning_curve(folder, folder / runs.CURVE, drawn, title)
+        learning_curve(folder / runs.MONITOR, folder / runs.CURVE, drawn, title)
     else:
         yield f"no episode has finished yet, so there is no {runs.CURVE}"
     try:
-        frames, _ = record_episode(model, env_id, env_kwargs, record["seed"])
-        save_gif(frames, folder / runs.EPISODE)
+        episode = record_episode(model, env_id, env_kwargs, record["seed"])
+        save_gif(episode.frames, folder / runs.EPISODE)
     except CannotRender as error:
         yield f"no {runs.EPISODE}: {error}"
 

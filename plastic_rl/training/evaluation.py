@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import imageio.v3 as iio
@@ -33,6 +33,20 @@ class Evaluation:
     mean: float
     std: float
     interval: tuple[float, float]
+
+
+class Episode(NamedTuple):
+    """A recorded episode.
+
+    Attributes:
+        frames: pictures (height, width, 3) uint8, one more than there are steps.
+        total: the sum of rewards of the recorded steps.
+        finished: whether the episode ended within them.
+    """
+
+    frames: list[np.ndarray]
+    total: float
+    finished: bool
 
 
 def evaluate(
@@ -91,7 +105,7 @@ def record_episode(
     seed: int | None = None,
     deterministic: bool = False,
     max_steps: int = 1000,
-) -> tuple[list[np.ndarray], float]:
+) -> Episode:
     """Play one episode and draw every step.
 
     Args:
@@ -104,7 +118,7 @@ def record_episode(
         max_steps: longer episodes are cut off here.
 
     Returns:
-        The pictures (height, width, 3) uint8, one more than there are steps, and the return.
+        Its pictures and its return.
 
     Raises:
         CannotRender: the environment has no ``rgb_array`` mode, or drawing needs a package that is missing.
@@ -117,23 +131,32 @@ def record_episode(
         try:
             observation, _ = env.reset(seed=seed)
             frames = [_draw(env)]
-            state, start, total = None, np.ones(1, dtype=bool), 0.0
+            state, start, total, finished = None, np.ones(1, dtype=bool), 0.0, False
+            discrete = isinstance(env.action_space, gym.spaces.Discrete)
             for _ in range(max_steps):
                 action, state = model.predict(observation, state, start, deterministic)
-                observation, reward, terminated, truncated, _ = env.step(action)
+                # Environments with a table look their actions up: an array does not do.
+                observation, reward, terminated, truncated, _ = env.step(int(action) if discrete else action)
                 frames.append(_draw(env))
                 total += float(reward)
                 start = np.zeros(1, dtype=bool)
-                if terminated or truncated:
+                finished = bool(terminated or truncated)
+                if finished:
                     break
         finally:
             env.close()
-    return frames, total
+    return Episode(frames, total, finished)
 
 
 def save_gif(frames: Sequence[np.ndarray], path: str | Path, fps: float = 10.0) -> None:
-    """Write pictures (height, width, 3) uint8 as an endless animation of `fps` pictures a second."""
-    iio.imwrite(path, np.stack(frames), extension=".gif", duration=1000.0 / fps, loop=0)
+    """Write pictures (height, width, 3) uint8 as an endless animation of `fps` pictures a second.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    animation = iio.imwrite("<bytes>", np.stack(frames), extension=".gif", duration=1000.0 / fps, loop=0)
+    # Not by the encoder: where it cannot open the file it prints a second error when it is collected.
+    Path(path).write_bytes(animation)
 
 
 def _make_drawable(env_id: str, env_kwargs: dict[str, Any]) -> gym.Env:

@@ -29,7 +29,7 @@ def learning_curve(
     A line is the mean of the last `window` episodes, the band around it their 10 % to 90 % quantiles.
 
     Args:
-        source: a folder with monitor logs, or the returns (episodes,) in order.
+        source: a monitor log, a folder with such logs, or the returns (episodes,) in order.
         target: the picture file to write, or matplotlib axes to draw on.
         levels: reference levels to draw as labelled lines, by name.
         title: heading.
@@ -37,7 +37,7 @@ def learning_curve(
 
     Raises:
         FileNotFoundError: `source` is a folder without monitor logs.
-        ValueError: there is no finished episode, or `window` is below 1.
+        ValueError: there is no finished episode, a log is damaged, or `window` is below 1.
     """
     returns = (
         read_monitor(Path(source))["r"] if isinstance(source, str | Path) else np.asarray(source, dtype=float)

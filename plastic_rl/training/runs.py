@@ -1,13 +1,14 @@
 """The folder of a training run: where it lies, what it holds, how its files are written and continued."""
 
 import csv
+import io
 import json
 import os
 import pickle
 import platform
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
 from stable_baselines3.common.vec_env import VecEnv
 
-from plastic_rl.training.settings import algorithm_class
-from plastic_rl.training.values import load_yaml
+from plastic_rl.training.settings import ALGORITHMS, algorithm_class
+from plastic_rl.training.values import check_names, load_yaml
 
 MODEL = "model.zip"
 CONFIG = "config.yml"
@@ -28,7 +29,11 @@ PROGRESS = "progress.csv"
 CURVE = "learning_curve.png"
 EPISODE = "episode.gif"
 
+MAX_SEED = 2**31
+"""Seeds of runs lie below."""
+
 _STEPS_COLUMN = "time/total_timesteps"
+_MONITOR_COLUMNS = {"r", "l", "t"}
 
 
 def next_free_folder(algo: str, env_id: str, root: Path = Path("runs")) -> Path:
@@ -92,13 +97,26 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no run: there is no {CONFIG}")
     try:
-        config = load_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        config = load_yaml(_read_text(path))
+    except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
     needed = {"env_id": str, "algo": str, "n_envs": int, "n_timesteps": int, "seed": int, "env_kwargs": dict}
     for key, kind in needed.items():
         if not isinstance(config, dict) or not isinstance(config.get(key), kind):
             raise ValueError(f"{path} is not the configuration of a run: {key} is missing or wrong")
+    if config["algo"] not in ALGORITHMS:
+        known = ", ".join(ALGORITHMS)
+        raise ValueError(f"{path}: unknown algorithm {config['algo']!r}, not one of {known}")
+    check_names(config["env_kwargs"], f"env_kwargs in {path}")
+    in_range = {
+        "n_envs": config["n_envs"] >= 1,
+        "n_timesteps": config["n_timesteps"] >= 1,
+        "seed": 0 <= config["seed"] < MAX_SEED,
+        "device": isinstance(config.get("device", "auto"), str),
+    }
+    for key, fine in in_range.items():
+        if not fine:
+            raise ValueError(f"{path} is not the configuration of a run: {key} is {config[key]!r}")
     return config
 
 
@@ -127,7 +145,9 @@ def find_model(path: str | Path) -> Path:
         FileNotFoundError: there is none.
     """
     path = Path(path)
-    for candidate in (path / MODEL, path, path.with_name(f"{path.name}.zip")):
+    # The current folder has no name.
+    without_ending = [path.with_name(f"{path.name}.zip")] if path.name else []
+    for candidate in (path / MODEL, path, *without_ending):
         if candidate.is_file():
             return candidate
     raise FileNotFoundError(f"no model at {path}: give a model.zip or the folder of a run")
@@ -167,52 +187,109 @@ def load_model(path: Path, algo: str, env: VecEnv, device: str = "auto") -> Base
         raise ValueError(f"{path} is not a model of {algo}: {type(error).__name__}: {error}") from error
 
 
-def read_monitor(folder: Path) -> dict[str, np.ndarray]:
-    """Read the monitor logs of a folder (``*monitor.csv``), episodes in the order in which they ended.
+def read_monitor(source: Path) -> dict[str, np.ndarray]:
+    """Read a monitor log, or all of a folder (``*monitor.csv``), episodes in the order in which they ended.
 
     Returns:
         ``r`` returns (E,), ``l`` lengths in steps (E,), ``t`` seconds since the start (E,).
 
     Raises:
         FileNotFoundError: the folder has no monitor log.
+        ValueError: a log is damaged.
     """
-    paths = sorted(folder.glob(f"*{MONITOR}"))
+    paths = sorted(source.glob(f"*{MONITOR}")) if source.is_dir() else [source]
     if not paths:
-        raise FileNotFoundError(f"no monitor log (*{MONITOR}) in {folder}")
-    rows: list[tuple[float, float, float]] = []
-    starts: list[float] = []
-    for path in paths:
-        with open(path, encoding="utf-8", newline="") as file:
-            start = float(json.loads(file.readline()[1:])["t_start"])
-            rows += [(float(r["r"]), float(r["l"]), start + float(r["t"])) for r in csv.DictReader(file)]
-            starts.append(start)
-    table = np.array(rows, dtype=np.float64).reshape(-1, 3)
+        raise FileNotFoundError(f"no monitor log (*{MONITOR}) in {source}")
+    logs = [_parse_monitor(path, _read_text(path)) for path in paths]
+    table = np.concatenate([rows for _, rows in logs])
     table = table[np.argsort(table[:, 2], kind="stable")]
-    return {"r": table[:, 0], "l": table[:, 1].astype(np.int64), "t": table[:, 2] - min(starts)}
+    start = min(start for start, _ in logs)
+    return {"r": table[:, 0], "l": table[:, 1].astype(np.int64), "t": table[:, 2] - start}
 
 
-def trim_monitor(folder: Path, episodes: int) -> None:
-    """Forget the episodes that a killed run logged after its last saved model."""
+def trimmed_monitor(folder: Path, episodes: int) -> str:
+    """The run's monitor log without what a killed run logged after its last saved model; empty without a log.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: what is left of it is damaged.
+    """
     path = folder / MONITOR
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        _replace_text(path, "".join(lines[: 2 + episodes]))
+    if not path.exists():
+        return ""
+    text = "".join(_read_text(path).splitlines(keepends=True)[: 2 + episodes])
+    _parse_monitor(path, text)
+    return text
 
 
-def progress_logger(folder: Path, num_timesteps: int = 0) -> Logger:
-    """A Stable-Baselines3 logger that writes ``progress.csv``, after the old rows up to `num_timesteps`."""
+def write_monitor(folder: Path, text: str) -> None:
+    """Replace the run's monitor log; an empty text is none."""
+    if text:
+        _replace_text(folder / MONITOR, text)
+
+
+def read_progress(folder: Path, num_timesteps: int) -> list[dict[str, str]]:
+    """The rows of ``progress.csv`` up to `num_timesteps`; none without the file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+    """
     path = folder / PROGRESS
-    old: list[dict[str, str]] = []
-    if num_timesteps and path.is_file():
-        with open(path, encoding="utf-8", newline="") as file:
-            old = [row for row in csv.DictReader(file) if int(row[_STEPS_COLUMN] or 0) <= num_timesteps]
-    output = CSVOutputFormat(str(path))
+    if not path.exists():
+        return []
+    try:
+        reader = csv.DictReader(io.StringIO(_read_text(path)), strict=True)
+        rows = list(reader)
+        # A training that was stopped before its first row leaves an empty file.
+        if reader.fieldnames and _STEPS_COLUMN not in reader.fieldnames:
+            raise ValueError(f"there is no column {_STEPS_COLUMN}")
+        if any(None in row or None in row.values() for row in rows):
+            raise ValueError("rows are of different lengths")
+        return [row for row in rows if int(row[_STEPS_COLUMN] or 0) <= num_timesteps]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged, repair or remove it: {error}") from error
+
+
+def progress_logger(folder: Path, old: Sequence[Mapping[str, str]] = ()) -> Logger:
+    """A Stable-Baselines3 logger that writes ``progress.csv``, after the `old` rows."""
+    output = CSVOutputFormat(str(folder / PROGRESS))
     if old:
         output.keys = list(old[0])
         writer = csv.DictWriter(output.file, output.keys, lineterminator="\n")
         writer.writeheader()
         writer.writerows(old)
     return Logger(folder=str(folder), output_formats=[output])
+
+
+def _parse_monitor(path: Path, text: str) -> tuple[float, np.ndarray]:
+    """The start in seconds since the epoch, and return, length and end (E, 3) of every episode."""
+    header, _, body = text.partition("\n")
+    try:
+        start = float(json.loads(header.removeprefix("#"))["t_start"])
+        reader = csv.DictReader(io.StringIO(body), strict=True)
+        rows = [(float(row["r"]), float(row["l"]), start + float(row["t"])) for row in reader]
+        if not set(reader.fieldnames or ()) >= _MONITOR_COLUMNS:
+            raise ValueError("there are no columns r, l, t")
+        # Another episode could not be written after a row without its end.
+        if not body.endswith("\n"):
+            raise ValueError("its last row is cut off")
+        table = np.array(rows, dtype=np.float64).reshape(-1, 3)
+        if not np.isfinite(table[:, 1:]).all():
+            raise ValueError("lengths and times must be finite")
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        detail = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{path} is not a monitor log, or is damaged, repair or remove it: {detail}"
+        ) from error
+    return start, table
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text: {error}") from error
 
 
 def _replace_text(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ import copy
 import importlib
 import inspect
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from plastic_rl.training.values import load_yaml, merge
+from plastic_rl.training.values import check_names, load_yaml, merge
 
 ALGORITHMS: dict[str, str] = {
     "plastic_a2c": "plastic_rl.training.a2c:PlasticA2C",
@@ -38,9 +39,11 @@ class _Number(NamedTuple):
     above: bool = False
 
     def allows(self, value: float) -> bool:
-        return (
-            math.isfinite(value) and self.low <= value <= self.high and not (self.above and value == self.low)
-        )
+        try:
+            finite = math.isfinite(value)
+        except OverflowError:  # a whole number beyond the largest float
+            return False
+        return finite and self.low <= value <= self.high and not (self.above and value == self.low)
 
     def __str__(self) -> str:
         bounds = ["a whole number" if self.kind is int else "a number"]
@@ -55,7 +58,7 @@ _NUMBERS = {
     "n_steps": _Number(int, 1),
     "batch_size": _Number(int, 1),
     "n_epochs": _Number(int, 1),
-    "stats_window_size": _Number(int, 1),
+    "stats_window_size": _Number(int, 1, sys.maxsize),  # a deque's
     "sde_sample_freq": _Number(int, -1),
     "learning_rate": _Number(float, 0, above=True),
     "gamma": _Number(float, 0, 1),
@@ -76,6 +79,8 @@ _OTHERS = {
     "policy_kwargs": (dict, "a mapping"),
 }
 _MAY_BE_NULL = {"clip_range_vf", "target_kl", "policy_kwargs"}
+# What an algorithm hands to its policy itself, beside policy_kwargs.
+_RESERVED = ("observation_space", "action_space", "lr_schedule", "use_sde")
 
 
 @dataclass(frozen=True)
@@ -160,9 +165,7 @@ def load_config(
     policies = algorithm_class(algo).policy_aliases
     if settings["policy"] not in policies:
         raise ValueError(f"unknown policy {settings['policy']!r}: choose one of {', '.join(policies)}")
-    for key, value in (settings.get("policy_kwargs") or {}).items():
-        if isinstance(value, str) and (key.endswith("_class") or key == "activation_fn"):
-            raise ValueError(f"policy_kwargs.{key} is a Python class: it can be set from Python only")
+    _check_policy_kwargs(settings.get("policy_kwargs") or {})
     run = {key: settings.pop(key) for key in RUN_KEYS}
     return RunConfig(env_id=env_id, algo=algo, settings=settings, source=path, **run)
 
@@ -183,7 +186,9 @@ def default_config_path(algo: str) -> Path:
     """The settings file of an algorithm: the checkout's where there is one, else the installed package's."""
     package = Path(__file__).resolve().parents[1]
     checkout = package.parent
-    folder = checkout if (checkout / "pyproject.toml").is_file() else package
+    # Beside an installed package, or beside a copy of it in another project, the two never lie together.
+    is_checkout = (checkout / "pyproject.toml").is_file() and (checkout / "zoo_configs").is_dir()
+    folder = checkout if is_checkout else package
     return folder / "zoo_configs" / f"{algo}.yml"
 
 
@@ -208,6 +213,18 @@ def _check_keys(settings: Mapping[str, Any], allowed: list[str], where: str) -> 
     for key in settings:
         if key not in allowed:
             raise ValueError(f"unknown key {key!r} {where}: choose from {', '.join(allowed)}")
+
+
+def _check_policy_kwargs(policy_kwargs: Mapping[str, Any]) -> None:
+    inner = {key: value for key, value in policy_kwargs.items() if isinstance(value, Mapping)}
+    check_names(policy_kwargs, "policy_kwargs")
+    for key, value in inner.items():
+        check_names(value, f"policy_kwargs.{key}")
+    for key, value in policy_kwargs.items():
+        if key in _RESERVED:
+            raise ValueError(f"policy_kwargs.{key} cannot be given: the algorithm sets it")
+        if isinstance(value, str) and (key.endswith("_class") or key == "activation_fn"):
+            raise ValueError(f"policy_kwargs.{key} is a Python class: it can be set from Python only")
 
 
 def _checked(key: str, value: Any) -> Any:
@@ -241,6 +258,6 @@ def _linear_schedule(text: str) -> Any:
         start = float(number)
     except ValueError:
         start = float("nan")
-    if prefix != "lin" or not start > 0:
+    if prefix != "lin" or not 0 < start < math.inf:
         raise ValueError(f"{text!r} is neither a number nor a linear schedule such as lin_0.001")
     return LinearSchedule(start, 0.0, 1.0)

@@ -35,6 +35,17 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def check_names(mapping: Mapping[Any, Any], where: str) -> None:
+    """Make sure that all keys are names, as keyword arguments need them.
+
+    Raises:
+        ValueError: one is not; the message calls the mapping `where`.
+    """
+    for key in mapping:
+        if not isinstance(key, str):
+            raise ValueError(f"the keys of {where} must be names, not {key!r}")
+
+
 def parse_pairs(pairs: list[str]) -> dict[str, Any]:
     """Read RL-Zoo's ``key:value`` arguments; values are YAML and are never evaluated as Python.
 

@@ -1,15 +1,20 @@
 """The command line: bad input, and what evaluate and watch do with a trained model."""
 
 import io
+import shlex
+import shutil
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from plastic_rl.training.a2c import PlasticA2C
 from plastic_rl.training.cli import main
+from plastic_rl.training.evaluation import record_episode
 
 # fmt: off
 TINY = ["--n-envs", "2", "--device", "cpu", "--env-kwargs", "max_episode_steps:20",
@@ -59,6 +64,9 @@ def workplace(tmp_path: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 MAZE = "train PlasticMaze-v0 "
+POLE = "train CartPole-v1 "
+POLICY = MAZE + "--n-envs 1 --hyperparams policy_kwargs"
+UNFIT = "the settings do not fit: "
 BAD_INPUT = [
     ("", "required"),
     ("trian PlasticMaze-v0", "trian"),
@@ -79,6 +87,29 @@ BAD_INPUT = [
     (MAZE + "--hyperparams policy_kwargs.alpha:half", "alpha must be"),
     (MAZE + "--hyperparams policy_kwargs.hidden_size:0", "hidden_size must be"),
     (MAZE + "--hyperparams policy_kwargs.etta:0.1", "unknown key 'etta' among policy_kwargs"),
+    (POLICY + ".net_arch:abc", UNFIT + "TypeError"),
+    (POLICY + ".net_arch:5", UNFIT + "TypeError"),
+    (POLICY + "':{net_arch: {pi: 3}}'", UNFIT + "TypeError"),
+    (POLICY + ".optimizer_kwargs:3", UNFIT + "TypeError"),
+    (POLICY + ".optimizer_kwargs.lr:1", UNFIT + "TypeError"),
+    (POLICY + ".optimizer_kwargs.foo:1", "unknown key 'foo' among policy_kwargs.optimizer_kwargs"),
+    (POLICY + ".hidden_size:30000000", UNFIT + "RuntimeError"),
+    (POLICY + ".use_sde:true", "policy_kwargs.use_sde cannot be given"),
+    (POLICY + "':{1: 3}'", "the keys of policy_kwargs must be names, not 1"),
+    (
+        POLICY + ".optimizer_kwargs:'{1: 3}'",
+        "the keys of policy_kwargs.optimizer_kwargs must be names, not 1",
+    ),
+    (MAZE + "--hyperparams n_steps:1e15 --n-envs 1", UNFIT + "MemoryError"),
+    (MAZE + "--hyperparams stats_window_size:1e30", "stats_window_size must be"),
+    (POLE + "--hyperparams policy:MultiInputPolicy", UNFIT + "AttributeError"),
+    ("train Pendulum-v1 --hyperparams policy_kwargs.log_std_init:abc", UNFIT + "TypeError"),
+    ("train Blackjack-v1", UNFIT + "NotImplementedError"),
+    (POLE + "--env-kwargs max_episode_steps:abc", UNFIT + "TypeError"),
+    (POLE + "--env-kwargs id:3", UNFIT + "TypeError"),
+    ("train FrozenLake-v1 --env-kwargs map_name:9x9", UNFIT + "KeyError: '9x9'"),
+    ("train .foo:CartPole-v1", "'.foo' is not the full name of a module"),
+    ("train :CartPole-v1", "'' is not the full name of a module"),
     (MAZE + "--env-kwargs size:8", "size must be"),
     (MAZE + "--env-kwargs size:3", "size must be"),
     (MAZE + "--env-kwargs sise:9", "unknown key 'sise' among the arguments of PlasticMaze-v0"),
@@ -93,11 +124,14 @@ BAD_INPUT = [
     (MAZE + "--output a_file", "a_file is a file"),
     (MAZE + "--output a_file/run", "a_file is a file"),
     (MAZE + "--output /proc/run", "/proc/run cannot be written"),
+    (MAZE + "--timesteps 9 --output ''", "argument --output: the path is empty"),
+    (MAZE + "--timesteps 9 --output nul\0byte", "argument --output: 'nul\\x00byte' cannot be a path"),
     ("train --resume missing", "missing holds no run"),
     ("train --resume run", "is not the configuration of a run: algo"),
     ("train --resume run --seed 1", "--seed is fixed"),
     ("evaluate missing.zip PlasticMaze-v0", "no model at missing.zip"),
     ("evaluate run PlasticMaze-v0", "no model at run"),
+    ("evaluate . PlasticMaze-v0", "no model at .: give"),
     ("evaluate a_file PlasticMaze-v0", "a_file is not a model"),
     ("evaluate truncated.zip PlasticMaze-v0", "truncated.zip is not a model"),
     ("evaluate damaged.zip PlasticMaze-v0", "damaged.zip is damaged"),
@@ -111,6 +145,10 @@ BAD_INPUT = [
     ("watch whole.zip PlasticMaze-v0 --output episode.mp4", "must end in .gif"),
     ("watch whole.zip PlasticMaze-v0 --output missing/episode.gif", "cannot be written"),
     ("watch truncated.zip PlasticMaze-v0 --output episode.gif", "truncated.zip is not a model"),
+    (
+        "watch whole.zip PlasticMaze-v0 --env-kwargs max_episode_steps:3 --output /proc/x.gif",
+        "--output /proc/x.gif cannot be written",
+    ),
 ]
 
 
@@ -119,7 +157,7 @@ def test_bad_input_is_one_line_and_changes_nothing(
     command: str, message: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = contents(workplace)
-    assert main(command.split()) == 2
+    assert main(shlex.split(command)) == 2
     out, err = capsys.readouterr()
     assert err.startswith("plastic-rl: error: ")
     assert err.endswith("\n")
@@ -136,11 +174,66 @@ def test_an_existing_run_is_never_overwritten(run_folder: Path, capsys: pytest.C
     assert contents(run_folder) == before
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("monitor.csv", None, "", "is not a monitor log"),
+        ("monitor.csv", None, "garbage\n", "is not a monitor log"),
+        ("monitor.csv", None, "\udcff", "is not text"),
+        ("monitor.csv", "r,l,t\n", "", "is not a monitor log"),
+        ("monitor.csv", ",20,", "\n", "is not a monitor log"),
+        ("monitor.csv", None, '#{"t_start": 1.0}\nr,l,t\n1.0,20,3.1\n1.0,20,3', "its last row is cut off"),
+        ("monitor.csv", None, None, "Is a directory"),
+        ("progress.csv", None, "a,b\n1,2\n", "there is no column time/total_timesteps"),
+        ("progress.csv", None, "time/total_timesteps\nmany\n", "is damaged"),
+        ("progress.csv", None, "time/total_timesteps,a\n20\n", "rows are of different lengths"),
+        ("progress.csv", None, None, "Is a directory"),
+        ("config.yml", "device: cpu", "device: [1]", "device is [1]"),
+        ("config.yml", "max_episode_steps: 20", "1: 2", "must be names, not 1"),
+        ("config.yml", "n_envs: 2", "n_envs: 0", "n_envs is 0"),
+        ("config.yml", "algo: plastic_a2c", "algo: foo", "unknown algorithm 'foo'"),
+    ],
+)
+def test_damaged_files_are_named_and_a_run_is_left_alone(
+    file: str,
+    old: str | None,
+    new: str | None,
+    message: str,
+    run_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    path = folder / file
+    text = path.read_text()
+    assert old is None or old in text
+    if new is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_text(new if old is None else text.replace(old, new), errors="surrogateescape")
+    before = contents(folder)
+    assert main(["train", "--resume", str(folder), "--timesteps", "120"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert str(path) in err
+    assert message in err
+    assert contents(folder) == before
+
+
+def test_a_row_cut_off_after_the_last_saved_model_does_no_harm(run_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    log = folder / "monitor.csv"
+    log.write_text(log.read_text() + "1.0,2")
+    assert main(["train", "--resume", str(folder), "--timesteps", "120"]) == 0
+    assert log.read_text().count("\n") == 2 + 6
+
+
 def test_faults_of_the_program_are_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object, **more: object) -> None:
         raise TypeError("unsupported operand")
 
-    monkeypatch.setattr("plastic_rl.training.user_input.make_vec_env", broken)
+    monkeypatch.setattr(PlasticA2C, "train", broken)
     with pytest.raises(TypeError, match="unsupported operand"):
         train(tmp_path / "run", *TINY)
 
@@ -189,6 +282,14 @@ def test_watch_leaves_an_animation_of_the_whole_episode(
             shown += animation.info["duration"]
     # Equal pictures may be merged into one that is shown for longer: 21 pictures of a tenth of a second.
     assert shown == 2100
+
+
+def test_watch_says_when_the_episode_goes_on(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("plastic_rl.training.commands.record_episode", partial(record_episode, max_steps=5))
+    assert main(["watch", str(run_folder), "--output", str(tmp_path / "episode.gif")]) == 0
+    assert "in the first 5 steps of an unfinished episode" in capsys.readouterr().out
 
 
 def test_help_and_module_entry_point() -> None:

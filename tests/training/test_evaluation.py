@@ -66,8 +66,9 @@ class Spy:
 
 def test_recorded_episode_carries_the_recurrent_state(model: PlasticA2C) -> None:
     spy: Any = Spy(model)
-    frames, _ = record_episode(spy, "PlasticMaze-v0", {"max_episode_steps": 12}, seed=0)
+    frames, _, finished = record_episode(spy, "PlasticMaze-v0", {"max_episode_steps": 12}, seed=0)
     assert len(frames) == 13
+    assert finished
     assert frames[0].dtype == np.uint8
     assert frames[0].ndim == 3
     assert spy.asked[0][0] is None
@@ -79,19 +80,20 @@ def test_recorded_episode_carries_the_recurrent_state(model: PlasticA2C) -> None
 def test_recorded_episode_is_repeatable_and_leaves_the_random_state_alone(model: PlasticA2C) -> None:
     arguments = ("PlasticMaze-v0", {"max_episode_steps": 40})
     before = th.get_rng_state()
-    first, total = record_episode(model, *arguments, seed=1)
+    first, total, _ = record_episode(model, *arguments, seed=1)
     assert th.equal(th.get_rng_state(), before)
     th.manual_seed(99)
-    again, total_again = record_episode(model, *arguments, seed=1)
-    other, _ = record_episode(model, *arguments, seed=2)
+    again, total_again, _ = record_episode(model, *arguments, seed=1)
+    other, *_ = record_episode(model, *arguments, seed=2)
     assert np.array_equal(first, again)
     assert total == total_again
     assert not np.array_equal(first, other)
 
 
 def test_long_episodes_are_cut_off(model: PlasticA2C) -> None:
-    frames, _ = record_episode(model, "PlasticMaze-v0", seed=0, max_steps=5)
+    frames, _, finished = record_episode(model, "PlasticMaze-v0", seed=0, max_steps=5)
     assert len(frames) == 6
+    assert not finished
 
 
 class Invisible(gym.Env):
@@ -110,6 +112,24 @@ class NeedsPackage(Invisible):
 
     def render(self) -> np.ndarray:
         raise gym.error.DependencyNotInstalled("install a package")
+
+
+class Table(NeedsPackage):
+    """Looks its rewards up, as FrozenLake and CliffWalking do: an action must be a number, not an array."""
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return np.zeros(10, dtype=np.float32), {0: 1.0, 1: 1.0, 2: 1.0, 3: 1.0}[action], False, False, {}
+
+    def render(self) -> np.ndarray:
+        return np.zeros((2, 2, 3), dtype=np.uint8)
+
+
+def test_discrete_actions_are_numbers(model: PlasticA2C) -> None:
+    gym.register("Table-v0", Table)
+    try:
+        assert record_episode(model, "Table-v0", max_steps=7).total == 7.0
+    finally:
+        del gym.registry["Table-v0"]
 
 
 @pytest.mark.parametrize(

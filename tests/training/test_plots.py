@@ -56,6 +56,8 @@ def test_reads_monitor_logs_and_writes_a_picture(tmp_path: Path) -> None:
     learning_curve(tmp_path, axes, window=1)
     assert axes.get_lines()[0].get_ydata().tolist() == [1.0, 2.0, 3.0]
     learning_curve(tmp_path, tmp_path / "curve.png")
+    learning_curve(tmp_path / "1.monitor.csv", second := Figure().add_subplot(), window=1)
+    assert second.get_lines()[0].get_ydata().tolist() == [2.0]
     picture = iio.imread(tmp_path / "curve.png")
     assert picture.shape == (675, 1200, 4)
     assert picture[..., :3].std() > 10
@@ -67,5 +69,8 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="window"):
         learning_curve(np.ones(3), tmp_path / "curve.png", window=0)
     with pytest.raises(FileNotFoundError, match="no monitor log"):
+        learning_curve(tmp_path, tmp_path / "curve.png")
+    (tmp_path / "monitor.csv").write_text('#{"t_start": 100.0}\nr,l,t\n1.0,ten,1.0\n')
+    with pytest.raises(ValueError, match=r"monitor\.csv is not a monitor log, or is damaged"):
         learning_curve(tmp_path, tmp_path / "curve.png")
     assert not (tmp_path / "curve.png").exists()

@@ -64,7 +64,7 @@ def logged_steps(folder: Path) -> list[int]:
 
 
 def test_a_training_leaves_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "a" / "run"
+    folder = tmp_path / "a" / "new run"
     assert train(folder, 2000, "--n-envs", "10") == 0
     assert {path.name for path in folder.iterdir()} == FILES
     config = yaml.safe_load((folder / "config.yml").read_text())
@@ -85,8 +85,8 @@ def test_a_training_leaves_everything(tmp_path: Path, capsys: pytest.CaptureFixt
     out = capsys.readouterr().out
     assert f"2,000 steps, 10 environments, seed 3, cpu, from step 0, stored in {folder}" in out
     assert f"Mean return of the last 100 training episodes: {monitor['r'].mean():.2f}" in out
-    assert f"plastic-rl evaluate {folder} PlasticMaze-v0" in out
-    assert f"plastic-rl watch {folder} PlasticMaze-v0 --output episode.gif" in out
+    assert f"plastic-rl evaluate '{folder}' PlasticMaze-v0" in out
+    assert f"plastic-rl watch '{folder}' PlasticMaze-v0 --output episode.gif" in out
     assert "bayes-optimal" not in out
 
 
@@ -209,13 +209,13 @@ def test_an_interrupted_run_is_saved_and_resumed(
             raise KeyboardInterrupt
         return True
 
-    folder = tmp_path / "run"
+    folder = tmp_path / "a run"
     with monkeypatch.context() as patch:
         patch.setattr(ProgressCallback, "_on_step", interrupt)
         assert train(folder, 120) == 130
     out = capsys.readouterr().out
     assert "Interrupted at step 60 of 120: the model is saved." in out
-    assert f"To go on: plastic-rl train --resume {folder}" in out
+    assert f"To go on: plastic-rl train --resume '{folder}'" in out
     assert {path.name for path in folder.iterdir()} == FILES
     assert PlasticA2C.load(folder / "model.zip", device="cpu").num_timesteps == 60
     assert resume(folder) == 0

@@ -62,6 +62,9 @@ def test_given_file_beats_checkout_beats_package(tmp_path: Path, monkeypatch: py
     assert hyperparams("X")["n_steps"] == 1
     (tmp_path / "pyproject.toml").touch()
     assert hyperparams("X")["n_steps"] == 2
+    # Another project that holds a copy of the package.
+    (tmp_path / "zoo_configs").rename(tmp_path / "elsewhere")
+    assert hyperparams("X")["n_steps"] == 1
     given = write(tmp_path / "given.yml", default={**MINIMAL, "n_steps": 3})
     assert hyperparams("X", config=given)["n_steps"] == 3
     assert hyperparams("X", config=given, overrides={"n_steps": 4})["n_steps"] == 4
@@ -82,9 +85,15 @@ def test_given_file_beats_checkout_beats_package(tmp_path: Path, monkeypatch: py
         ({"learning_rate": float("inf")}, "learning_rate"),
         ({"learning_rate": "fast"}, "neither a number nor a linear schedule"),
         ({"learning_rate": "lin_-1"}, "neither a number nor a linear schedule"),
+        ({"learning_rate": "lin_inf"}, "neither a number nor a linear schedule"),
+        ({"n_timesteps": 10**400}, "n_timesteps must be a whole number"),
+        ({"stats_window_size": 1e30}, "stats_window_size must be a whole number, at least 1, at most"),
         ({"use_rms_prop": 1}, "use_rms_prop must be true or false"),
         ({"policy": "NoPolicy"}, "unknown policy 'NoPolicy': choose one of MlpPolicy"),
         ({"policy_kwargs": "dict(eta=0.1)"}, "policy_kwargs must be a mapping"),
+        ({"policy_kwargs": {"lr_schedule": 1}}, "policy_kwargs.lr_schedule cannot be given"),
+        ({"policy_kwargs": {"observation_space": 1}}, "policy_kwargs.observation_space cannot be given"),
+        ({"policy_kwargs": {1: 3}}, "keys of policy_kwargs must be names, not 1"),
         ({"policy_kwargs": {"optimizer_class": "Adam"}}, "optimizer_class is a Python class"),
     ],
 )
