@@ -276,7 +276,7 @@ def main() -> None:
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
-    console = Console()
+    console = Console(width=170)
     base = Config(args.n, args.steps, args.batch, args.rule, args.alpha, args.eta)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     console.print(f"{args.threads} threads, load {load:.1f}; all times in microseconds per environment step")

@@ -3,9 +3,9 @@
     python benchmarks/training.py [--env-id PlasticMaze-v0] [--n-envs 16 32 64 128] [--repeats 3]
 
 Every run is PlasticA2C with the settings of the command line, on the batched environment with its monitor
-and a callback, as `plastic-rl train` runs it. The number of environments takes turns; medians over the repeats are
-reported, after one update that warms up. The split is measured in the same runs, by clocks around the parts;
-what no clock covers is Python.
+and a callback, as `plastic-rl train` runs it. The number of environments takes turns; medians over repeats
+are reported, after one update that warms up. The split is measured in the same runs, by clocks around the
+parts; what no clock covers is Python.
 """
 
 import argparse

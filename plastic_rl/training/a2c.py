@@ -316,7 +316,11 @@ class PlasticA2C(OnPolicyAlgorithm):
             group["lr"] *= group.get("lr_scale", 1.0)
 
     def train(self) -> None:
-        """Take one gradient step on the whole rollout, through time."""
+        """Take one gradient step on the whole rollout, through time.
+
+        Raises:
+            ValueError: the gradient is not finite; the parameters stay as they were.
+        """
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         buffer = self.rollout_buffer
@@ -343,6 +347,11 @@ class PlasticA2C(OnPolicyAlgorithm):
         self.policy.optimizer.zero_grad()
         loss.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        if not torch.isfinite(grad_norm):
+            raise ValueError(
+                f"the gradient is {grad_norm.item()} after {self.num_timesteps} steps: the training has "
+                "diverged. The parameters are those before this update; try a smaller learning_rate"
+            )
         self.policy.optimizer.step()
 
         self._n_updates += 1

@@ -57,7 +57,8 @@ def _sample_categorical(logits: Tensor) -> Tensor:
     """Sample from softmax(logits), (B, A) to (B,), by the Gumbel-max trick.
 
     The largest of logits + Gumbel noise (the negative logarithm of exponential noise) is distributed as a
-    sample, at a third of the cost of building torch's distribution for every step of a rollout.
+    sample, at a third of the cost of building torch's distribution for every step of a rollout. Torch draws
+    its samples from the same noise, so the same seed gives the same actions either way.
     """
     return (logits - torch.empty_like(logits).exponential_().log_()).argmax(dim=-1)
 

@@ -249,6 +249,19 @@ def test_bad_policy_arguments_are_named():
         PlasticA2C("MlpPolicy", "CartPole-v1", policy_kwargs={"rule": "anti-hebb"})
 
 
+def test_a_diverged_training_stops_before_it_spoils_the_parameters():
+    class NaNReward(AnySpaces):
+        def step(self, action):
+            obs, _, terminated, truncated, info = super().step(action)
+            return obs, float("nan"), terminated, truncated, info
+
+    model = PlasticA2C("MlpPolicy", NaNReward(BOX, spaces.Discrete(2)), n_steps=8, policy_kwargs=SMALL)
+    before = parameters(model)
+    with pytest.raises(ValueError, match="the gradient is nan after 8 steps: the training has diverged"):
+        model.learn(16)
+    assert_same(before, parameters(model))
+
+
 def test_loading_onto_other_spaces_is_refused(tmp_path):
     PlasticA2C("MlpPolicy", "CartPole-v1", policy_kwargs=SMALL).save(tmp_path / "model")
     with pytest.raises(ValueError, match="Observation spaces do not match"):

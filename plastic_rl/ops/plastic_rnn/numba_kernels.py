@@ -87,7 +87,7 @@ def pack_matrices(matrices, packed):
         pack(matrices[b], packed[b])
 
 
-# ---- forward ----
+# Forward
 
 
 @njit
@@ -152,7 +152,7 @@ def forward(
             copy(trace, history.traces[history.traces.shape[0] - 1, b])
 
 
-# ---- one step at a time ----
+# One step at a time
 
 
 # The two entries below are called once per step of an environment: they take their tuples in pieces, which
@@ -220,7 +220,7 @@ def step(
         copy(out[b], hidden[b])
 
 
-# ---- backward ----
+# Backward
 
 
 class Upstream(NamedTuple):
@@ -373,7 +373,7 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
             unpack(grad, down.trace[b])
 
 
-# ---- the plain network, without a trace ----
+# The plain network, without a trace
 
 
 @entry

@@ -82,7 +82,10 @@ def checkpoints(params: PlasticParams, steps: int, clamp_values: Array) -> tuple
         bounded = params.activation in ("tanh", "sigmoid")
         if not bounded or (clamp_values.size > 0 and np.abs(clamp_values).max() > 1):
             return window, False
-    every = int(math.log(MAX_AMPLIFICATION) / -math.log1p(-params.eta.item()))
+    eta = params.eta.item()
+    if not 0 < eta < 1:  # acting does not look at values, and a network that has diverged comes by here
+        raise ValueError(f"params.eta must lie strictly between 0 and 1, got {eta!r}")
+    every = int(math.log(MAX_AMPLIFICATION) / -math.log1p(-eta))
     return (every, True) if every > MIN_WINDOW else (window, False)
 
 

@@ -19,7 +19,7 @@ from numba import njit
 from plastic_rl.ops.plastic_rnn.numba_rules import UNBOUNDED, ZERO, fill
 from plastic_rl.ops.plastic_rnn.simd import LANES, clip, load, splat, store, zero_beyond
 
-# ---- packed matrices ----
+# Packed matrices
 
 
 @njit
@@ -51,7 +51,7 @@ def unpack(packed, matrix):
             matrix[i, whole + j] = packed[whole * n + i * LANES + j]
 
 
-# ---- passes over packed matrices ----
+# Passes over packed matrices
 
 
 def _make_forward_pass(full: bool, clipped: bool) -> Any:
@@ -333,7 +333,7 @@ def read_out(w, now_0, now_1, now_2, now_3, pre):
         store(pre[3], column, total_3)
 
 
-# ---- row-major matrices, for single steps on a state that belongs to the caller ----
+# Row-major matrices, for single steps on a state that belongs to the caller
 
 
 @njit

@@ -79,7 +79,7 @@ class History(NamedTuple):
     every: int
 
 
-# ---- the rules: the only functions that know about them ----
+# The rules: the only functions that know about them
 
 
 @njit
@@ -140,7 +140,7 @@ def coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out):
         dscalars[0] += deta
 
 
-# ---- vectors (assignments to slices would make numba compile the text of their error messages) ----
+# Vectors (assignments to slices would make numba compile the text of their error messages)
 
 
 @njit
@@ -157,7 +157,7 @@ def copy(source, target):
         target[j] = source[j]
 
 
-# ---- neurons ----
+# Neurons
 
 
 @njit
