@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -172,7 +173,6 @@ class PlasticA2C(OnPolicyAlgorithm):
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_state", "_rollout_state", "_recorder", "_recorded"]
 
-    @torch_in_one_thread()
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
@@ -188,9 +188,21 @@ class PlasticA2C(OnPolicyAlgorithm):
         Returns:
             False if the callback stopped the rollout.
         """
-        policy = self.policy
-        if not isinstance(policy, PlasticPolicy):
+        if not isinstance(self.policy, PlasticPolicy):
             return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+        # Beside the operator, which has threads of its own, only convolutions are worth more than one.
+        convolves = any(isinstance(module, nn.Conv2d) for module in self.policy.modules())
+        with nullcontext() if convolves else torch_in_one_thread():
+            return self._collect(self.policy, env, callback, rollout_buffer, n_rollout_steps)
+
+    def _collect(
+        self,
+        policy: PlasticPolicy,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer,
+        n_rollout_steps: int,
+    ) -> bool:
         assert self._last_obs is not None, "No previous observation was provided"
         assert self._state is not None
         policy.set_training_mode(False)
@@ -236,9 +248,8 @@ class PlasticA2C(OnPolicyAlgorithm):
                 self._bootstrap_truncated(rewards, dones, infos, recorder)
                 if isinstance(self.action_space, spaces.Discrete):
                     actions = actions.reshape(-1, 1)
-                if recorder is not None:
-                    values = log_probs = pending
-                rollout_buffer.add(obs, actions, rewards, episode_starts, values, log_probs)  # type: ignore[arg-type]
+                estimates = (pending, pending) if recorder is not None else (values, log_probs)
+                rollout_buffer.add(obs, actions, rewards, episode_starts, *estimates)  # type: ignore[arg-type]
         finally:
             if recorder is not None:
                 self._state = recorder.state
