@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, PyTorchObs, Schedule
-from stable_baselines3.common.utils import configure_logger, explained_variance, obs_as_tensor
-from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor, nn
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import explained_variance
+from torch import nn
 
-from plastic_rl.ops.plastic_rnn import torch_in_one_thread
-from plastic_rl.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, PlasticPolicy, PolicyState
-from plastic_rl.policies.plastic_rnn import check_size
-from plastic_rl.policies.transfer import CoreTransfer, load_core
+from plastic_rl.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, PlasticPolicy
+from plastic_rl.training.on_policy import PlasticOnPolicyAlgorithm
 from plastic_rl.training.optimizers import WarmRMSprop
-from plastic_rl.training.rollout import RolloutRecorder, can_record
 
 SelfPlasticA2C = TypeVar("SelfPlasticA2C", bound="PlasticA2C")
 
 
-class PlasticA2C(OnPolicyAlgorithm):
+class PlasticA2C(PlasticOnPolicyAlgorithm):
     """A2C for agents with a plastic memory (Miconi, Stanley & Clune, ICML 2018, section 4.4).
 
     Arguments, defaults, logger keys and behaviour are those of SB3's ``A2C``. What is added: the policy's
@@ -137,13 +128,7 @@ class PlasticA2C(OnPolicyAlgorithm):
         if _init_setup_model:
             self._setup_model()
 
-    @staticmethod
-    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        _check_spaces(env.observation_space, env.action_space)
-        return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
-
     def _setup_model(self) -> None:
-        self.n_steps = check_size("n_steps", self.n_steps)
         # The caller's dictionary stays as it is: it is compared with the saved one at load().
         given = self.policy_kwargs
         if self.use_rms_prop and "optimizer_class" not in given:
@@ -158,173 +143,6 @@ class PlasticA2C(OnPolicyAlgorithm):
             super()._setup_model()
         finally:
             self.policy_kwargs = given
-        # The state before the next step, and the one before the first step of the rollout in the buffer.
-        self._state: PolicyState | None = None
-        self._rollout_state: PolicyState | None = None
-        # Remembers the forward pass of the last rollout, as long as that serves as the training's.
-        self._recorder: RolloutRecorder | None = None
-        self._recorded = False
-        if isinstance(self.policy, PlasticPolicy):
-            self._state = self.policy.initial_state(self.n_envs)
-            if self._last_episode_starts is not None:
-                # Loaded without a reset: the memory is empty, as at the start of an episode.
-                self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_state", "_rollout_state", "_recorder", "_recorded"]
-
-    def collect_rollouts(
-        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
-    ) -> bool:
-        """Fill the buffer, carrying the plastic state from step to step and over the rollout's border.
-
-        Args:
-            env: the training environment.
-            callback: called at every step and around the rollout. In a rollout that is recorded, values and
-                log-probabilities are computed at its end: its steps do not have them among their ``locals``.
-            rollout_buffer: filled with ``n_rollout_steps`` steps of every environment.
-            n_rollout_steps: number of steps.
-
-        Returns:
-            False if the callback stopped the rollout.
-        """
-        if not isinstance(self.policy, PlasticPolicy):
-            return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
-        # Beside the operator, which has threads of its own, only convolutions are worth more than one.
-        convolves = any(isinstance(module, nn.Conv2d) for module in self.policy.modules())
-        with nullcontext() if convolves else torch_in_one_thread():
-            return self._collect(self.policy, env, callback, rollout_buffer, n_rollout_steps)
-
-    def _collect(
-        self,
-        policy: PlasticPolicy,
-        env: VecEnv,
-        callback: BaseCallback,
-        rollout_buffer: RolloutBuffer,
-        n_rollout_steps: int,
-    ) -> bool:
-        assert self._last_obs is not None, "No previous observation was provided"
-        assert self._state is not None
-        policy.set_training_mode(False)
-        rollout_buffer.reset()
-        if self.use_sde:
-            policy.reset_noise(env.num_envs)
-        recorder = self._start_recording(policy, rollout_buffer, n_rollout_steps)
-        self._rollout_state = self._state if recorder is None else None
-        pending = torch.zeros(env.num_envs)
-        callback.on_rollout_start()
-
-        try:
-            for n_steps in range(n_rollout_steps):
-                if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
-                    policy.reset_noise(env.num_envs)
-                obs, episode_starts = self._last_obs, self._last_episode_starts
-                with torch.no_grad():
-                    obs_tensor = obs_as_tensor(obs, self.device)  # type: ignore[arg-type]
-                    starts = self._starts_tensor(episode_starts)
-                    if recorder is None:
-                        action_tensor, values, log_probs, state = policy(obs_tensor, self._state, starts)
-                    else:
-                        action_tensor = recorder.act(obs_tensor, starts)
-                actions = action_tensor.cpu().numpy()
-
-                clipped_actions = self._to_env(actions)
-                try:
-                    new_obs, rewards, dones, infos = env.step(clipped_actions)
-                except BaseException:
-                    # Nobody knows where the environments stand: a later learn() starts new episodes.
-                    self._last_obs = None
-                    raise
-                self.num_timesteps += env.num_envs
-                # Before the callback, which may end the rollout here: a later learn() goes on from this step.
-                self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
-                if recorder is None:
-                    self._state = state
-
-                callback.update_locals(locals())
-                if not callback.on_step():
-                    return False
-                self._update_info_buffer(infos, dones)
-                self._bootstrap_truncated(rewards, dones, infos, recorder)
-                if isinstance(self.action_space, spaces.Discrete):
-                    actions = actions.reshape(-1, 1)
-                estimates = (pending, pending) if recorder is not None else (values, log_probs)
-                rollout_buffer.add(obs, actions, rewards, episode_starts, *estimates)  # type: ignore[arg-type]
-        finally:
-            if recorder is not None:
-                self._state = recorder.state
-
-        with torch.no_grad():
-            if recorder is not None:
-                recorder.fill(rollout_buffer, self._buffer_actions(rollout_buffer))
-                self._recorded = True
-            last_obs = obs_as_tensor(new_obs, self.device)  # type: ignore[arg-type]
-            last_values = policy.predict_values(last_obs, self._state, self._starts_tensor(dones))
-        rollout_buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)
-        callback.update_locals(locals())
-        callback.on_rollout_end()
-        return True
-
-    def _start_recording(
-        self, policy: PlasticPolicy, buffer: RolloutBuffer, n_steps: int
-    ) -> RolloutRecorder | None:
-        """The recorder for a rollout from the present state, or None where acting does not serve training."""
-        self._recorded = False
-        if not can_record(policy, buffer):
-            self._recorder = None
-        elif self._recorder is None or not self._recorder.fits(policy, n_steps):
-            self._recorder = RolloutRecorder(policy, n_steps)
-        if self._recorder is not None:
-            assert self._state is not None
-            self._recorder.start(self._state)
-        return self._recorder
-
-    def _starts_tensor(self, episode_starts: np.ndarray | None) -> Tensor:
-        return torch.as_tensor(episode_starts, dtype=torch.bool, device=self.device)
-
-    def _to_env(self, actions: np.ndarray) -> np.ndarray:
-        """Actions as the environment takes them: within the bounds of its space."""
-        if not isinstance(self.action_space, spaces.Box):
-            return actions
-        if self.policy.squash_output:
-            return self.policy.unscale_action(actions)
-        return np.clip(actions, self.action_space.low, self.action_space.high)
-
-    def _bootstrap_truncated(
-        self,
-        rewards: np.ndarray,
-        dones: np.ndarray,
-        infos: list[dict[str, Any]],
-        recorder: RolloutRecorder | None,
-    ) -> None:
-        """Add the discounted value of the last observation where a time limit cut an episode off.
-
-        The state is that after the step: its rows are not zeroed before the next one begins.
-        """
-        cut_off = [
-            i
-            for i in np.flatnonzero(dones)
-            if infos[i].get("TimeLimit.truncated") and infos[i].get("terminal_observation") is not None
-        ]
-        if not cut_off:
-            return
-        rows = np.array(cut_off)
-        state = self._state if recorder is None else recorder.state
-        assert state is not None
-        last = [infos[i]["terminal_observation"] for i in rows]
-        stacked = (
-            {key: np.stack([obs[key] for obs in last]) for key in last[0]}
-            if isinstance(last[0], dict)
-            else np.stack(last)
-        )
-        with torch.no_grad():
-            values = self.policy.predict_values(self.policy.obs_to_tensor(stacked)[0], state.rows(rows))  # type: ignore[call-arg]
-        rewards[rows] += self.gamma * values.flatten().cpu().numpy()
-
-    def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
-        super()._update_learning_rate(optimizers)
-        for group in self.policy.optimizer.param_groups:
-            group["lr"] *= group.get("lr_scale", 1.0)
 
     def train(self) -> None:
         """Take one gradient step on the whole rollout, through time.
@@ -379,36 +197,6 @@ class PlasticA2C(OnPolicyAlgorithm):
         if isinstance(self.policy, PlasticPolicy) and self.policy.core.eta is not None:
             self.logger.record("train/eta", self.policy.core.eta.item())
 
-    def _evaluate_rollout(
-        self, policy: PlasticPolicy, buffer: RolloutBuffer, actions: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Values, log-probabilities and entropy of the rollout, each (T * B,), with gradients."""
-        obs: PyTorchObs
-        if isinstance(buffer.observations, dict):
-            obs = {key: self._from_buffer(part).flatten(0, 1) for key, part in buffer.observations.items()}
-        else:
-            obs = self._from_buffer(buffer.observations).flatten(0, 1)
-        recorder = self._recorder
-        if recorder is not None and self._recorded and recorder.is_current():
-            # Good for one update: after it the parameters are not those that acted.
-            self._recorded = False
-            return recorder.evaluate(obs, actions)
-        state = self._rollout_state if recorder is None else recorder.initial_state
-        starts = torch.as_tensor(buffer.episode_starts, dtype=torch.bool, device=self.device)
-        return policy.evaluate_actions(obs, actions, state, starts)
-
-    def _from_buffer(self, array: np.ndarray) -> Tensor:
-        """One of the buffer's arrays on this device, time-major: (T, B, ...)."""
-        if self.rollout_buffer.generator_ready:
-            # Somebody has called get(), which flattens the arrays to one environment after the other.
-            array = array.reshape(self.n_envs, -1, *array.shape[1:]).swapaxes(0, 1)
-        return torch.as_tensor(array, device=self.device)
-
-    def _buffer_actions(self, buffer: RolloutBuffer) -> Tensor:
-        """The buffer's actions (T * B, ...) in the form that the distribution takes."""
-        actions = self._from_buffer(buffer.actions).flatten(0, 1).float()
-        return actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else actions
-
     def learn(
         self: SelfPlasticA2C,
         total_timesteps: int,
@@ -426,49 +214,4 @@ class PlasticA2C(OnPolicyAlgorithm):
             tb_log_name=tb_log_name,
             reset_num_timesteps=reset_num_timesteps,
             progress_bar=progress_bar,
-        )
-
-    def load_core(self, path: str | Path) -> CoreTransfer:
-        """Take over the trained core of a saved model of any environment; all else stays as it is.
-
-        Args:
-            path: what ``save`` wrote. It holds pickled objects: load only files that you trust.
-
-        Returns:
-            The names of the copied parameters and of those that stayed fresh; see
-            ``plastic_rl.policies.transfer.load_core``.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file is damaged or holds another kind of model, its core differs in
-                ``hidden_size``, ``rule``, ``alpha`` or ``activation``, or this model has no plastic core.
-        """
-        if not isinstance(self.policy, PlasticPolicy):
-            raise ValueError(f"load_core needs a plastic policy, this model has {type(self.policy).__name__}")
-        transfer = load_core(path, self.policy)
-        # What the old core remembered and computed means nothing to the new one.
-        self._state = self.policy.initial_state(self.n_envs)
-        self._recorded = False
-        if self.verbose >= 1:
-            logger = self.logger if hasattr(self, "_logger") else configure_logger(self.verbose)
-            logger.info(f"Copied from {path}: {', '.join(transfer.copied)}")
-            logger.info(f"Stayed as they were: {', '.join(transfer.fresh)}")
-        return transfer
-
-
-_PLAIN_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-
-
-def _check_spaces(observation_space: spaces.Space, action_space: spaces.Space) -> None:
-    """Refuse spaces that no policy is made for; SB3 itself has checked the kind of the action space."""
-    parts = observation_space.values() if isinstance(observation_space, spaces.Dict) else [observation_space]
-    for space in parts:
-        if not isinstance(space, _PLAIN_SPACES):
-            raise NotImplementedError(
-                f"observation space {observation_space} is not supported: it must be Box, Discrete, "
-                "MultiDiscrete, MultiBinary, or a Dict of those"
-            )
-    if isinstance(action_space, spaces.MultiDiscrete) and action_space.nvec.ndim > 1:
-        raise NotImplementedError(
-            f"action space {action_space} is not supported: a MultiDiscrete must have one dimension"
         )
