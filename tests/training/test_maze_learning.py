@@ -17,7 +17,7 @@ def without_trace(state):
 def play(model, wipe, seed):
     """Returns of EPISODES lifetimes, acting as in training, and how much the trace decides.
 
-    The second number is the share of the probed steps, every tenth, at which wiping the trace changes the most
+    The second number is the share of probed steps, every tenth, at which wiping the trace changes the most
     probable action.
     """
     env = plastic_rl.make_vec_env(ENV_ID, n_envs=EPISODES, seed=seed, env_kwargs={"render_mode": None})
