@@ -6,7 +6,7 @@ observation -> features extractor -> PlasticRNN -> (net_arch layers) -> action a
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class PlasticPolicy(ActorCriticPolicy):
         lr_schedule: learning rate as a function of the remaining progress.
         net_arch: layers after the core, as in SB3; none by default (the paper's network).
         activation_fn: of the ``net_arch`` layers.
+        features_extractor_class: by default ``FlattenExtractor``, for images ``NatureCNN``, for dictionaries
+            ``CombinedExtractor``.
         share_features_extractor: if false, the critic has a features extractor and a core of its own.
         hidden_size: number of neurons N in the core.
         rule: ``hebb``, ``oja`` or ``modulated``.
@@ -62,6 +64,8 @@ class PlasticPolicy(ActorCriticPolicy):
         ValueError: an argument of the core outside its range, named.
     """
 
+    default_features_extractor: ClassVar[type[BaseFeaturesExtractor]] = FlattenExtractor
+
     def __init__(
         self,
         observation_space: spaces.Space,
@@ -70,7 +74,7 @@ class PlasticPolicy(ActorCriticPolicy):
         net_arch: list[int] | dict[str, list[int]] | None = None,
         activation_fn: type[nn.Module] = nn.Tanh,
         *,
-        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         share_features_extractor: bool = True,
         hidden_size: int = 200,
         rule: Rule = "hebb",
@@ -107,7 +111,7 @@ class PlasticPolicy(ActorCriticPolicy):
             lr_schedule,
             net_arch=[] if net_arch is None else net_arch,
             activation_fn=activation_fn,
-            features_extractor_class=features_extractor_class,
+            features_extractor_class=features_extractor_class or self.default_features_extractor,
             share_features_extractor=share_features_extractor,
             **kwargs,
         )
@@ -300,37 +304,13 @@ class PlasticPolicy(ActorCriticPolicy):
 class PlasticCnnPolicy(PlasticPolicy):
     """``PlasticPolicy`` for images: SB3's ``NatureCNN`` as the default features extractor."""
 
-    def __init__(
-        self,
-        observation_space: spaces.Space,
-        action_space: spaces.Space,
-        lr_schedule: Schedule,
-        net_arch: list[int] | dict[str, list[int]] | None = None,
-        activation_fn: type[nn.Module] = nn.Tanh,
-        *,
-        features_extractor_class: type[BaseFeaturesExtractor] = NatureCNN,
-        **kwargs: Any,
-    ) -> None:
-        kwargs["features_extractor_class"] = features_extractor_class
-        super().__init__(observation_space, action_space, lr_schedule, net_arch, activation_fn, **kwargs)
+    default_features_extractor = NatureCNN
 
 
 class PlasticMultiInputPolicy(PlasticPolicy):
     """``PlasticPolicy`` for dictionaries: SB3's ``CombinedExtractor`` as the default features extractor."""
 
-    def __init__(
-        self,
-        observation_space: spaces.Space,
-        action_space: spaces.Space,
-        lr_schedule: Schedule,
-        net_arch: list[int] | dict[str, list[int]] | None = None,
-        activation_fn: type[nn.Module] = nn.Tanh,
-        *,
-        features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor,
-        **kwargs: Any,
-    ) -> None:
-        kwargs["features_extractor_class"] = features_extractor_class
-        super().__init__(observation_space, action_space, lr_schedule, net_arch, activation_fn, **kwargs)
+    default_features_extractor = CombinedExtractor
 
 
 MlpPolicy = PlasticPolicy
