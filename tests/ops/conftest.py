@@ -27,6 +27,7 @@ class Problem:
     episode_starts: Tensor | None
     clamp: tuple[Tensor, Tensor] | None
     upstream: tuple[Tensor, Tensor, Tensor]
+    repeats: Tensor | None = None
 
     def params(self, leaves: dict[str, Tensor]) -> PlasticParams:
         return PlasticParams(
@@ -65,6 +66,7 @@ class Problem:
             state,
             self.episode_starts,
             clamp=self.cast_clamp(dtype),
+            repeats=self.repeats,
             backend=backend,
         )
         self.send_back(y, final)

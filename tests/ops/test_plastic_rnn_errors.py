@@ -151,6 +151,29 @@ CASES = {
         lambda a: a.update(clamp=(a["clamp"][0], a["clamp"][1].float())),
         r"clamp mask must be bool, got torch\.float32",
     ),
+    "repeats of a wrong shape": (
+        lambda a: a.update(repeats=torch.ones(T, B, dtype=torch.int64)),
+        r"repeats must be \(4,\), got \(4, 3\)",
+    ),
+    "repeats of another dtype": (
+        lambda a: a.update(repeats=torch.ones(T)),
+        r"repeats must have an integer dtype, got torch\.float32",
+    ),
+    "repeats of zero": (
+        lambda a: a.update(repeats=torch.tensor([1, 1, 0, 1])),
+        "repeats must be at least 1, got 0",
+    ),
+    "repeats where nothing is clamped": (
+        lambda a: a.update(clamp=None, repeats=torch.tensor([1, 2, 1, 1])),
+        r"repeats must be 1 where a neuron is not clamped, got repeats\[1\] = 2",
+    ),
+    "repeats where one neuron of one row is free": (
+        lambda a: (
+            a["clamp"][1].fill_(True)[2, 1].__setitem__(0, False),
+            a.update(repeats=torch.tensor([3, 1, 2, 2])),
+        ),
+        r"repeats must be 1 where a neuron is not clamped, got repeats\[2\] = 2",
+    ),
     "clamp values not finite where masked": (
         lambda a: a.update(clamp=(a["clamp"][0] + torch.nan, ~a["clamp"][1])),
         "clamp values .* must be finite",

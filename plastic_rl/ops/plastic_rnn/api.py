@@ -33,6 +33,7 @@ def plastic_rnn(
     episode_starts: Tensor | None = None,
     *,
     clamp: tuple[Tensor, Tensor] | None = None,
+    repeats: Tensor | None = None,
     backend: Backend = "auto",
 ) -> tuple[Tensor, PlasticState]:
     """Run a plastic recurrent network over a sequence (Miconi, Stanley & Clune, ICML 2018, Eq. 1 to 3).
@@ -48,6 +49,9 @@ def plastic_rnn(
             zeroed before step t.
         clamp: values (T, B, N) and bool mask (T, B, N); where the mask is true the neuron takes the value,
             which is a constant.
+        repeats: (T,), integers of at least 1: step t stands for so many steps in a row with the same input
+            and clamp, of which only the first can start an episode. More than 1 only where the mask is true
+            for every neuron of every row: there the fused backend takes them all at the cost of two.
         backend: ``reference`` (torch, any device and dtype), ``numba`` (CPU, float32, fused) or ``auto``.
 
     Returns:
@@ -59,12 +63,12 @@ def plastic_rnn(
         RuntimeError: an explicit backend that cannot run here, with the reason.
     """
     chosen = backends.choose_backend(backend, x)
-    checks.check_sequence(x, params, state, episode_starts, clamp)
+    checks.check_sequence(x, params, state, episode_starts, clamp, repeats)
     if state is None:
         state = initial_state(params, x.shape[1])
     if episode_starts is not None:
         episode_starts = episode_starts.bool()
-    return backends.load(chosen).plastic_rnn(x, params, state, episode_starts, clamp)
+    return backends.load(chosen).plastic_rnn(x, params, state, episode_starts, clamp, repeats)
 
 
 def plastic_rnn_step_(

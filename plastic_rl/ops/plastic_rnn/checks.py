@@ -18,12 +18,15 @@ def check_sequence(
     state: PlasticState | None,
     episode_starts: Tensor | None,
     clamp: Clamp | None,
+    repeats: Tensor | None,
 ) -> None:
     """Check shapes, dtypes, devices and values of a sequence's arguments; raise ValueError."""
     if x.dim() != 3 or 0 in x.shape:
         raise ValueError(f"x must be (T, B, N) with every size at least 1, got {_shape(x)}")
     check_layout(x, params, state, episode_starts, clamp)
     _check_values(x, params, state, episode_starts, clamp)
+    if repeats is not None:
+        _check_repeats(repeats, x, clamp)
 
 
 def check_step(
@@ -118,6 +121,22 @@ def _check_values(
         raise ValueError("episode_starts must be bool, or 0 and 1, got other values")
     if clamp is not None:
         _check_finite("clamp values (where the mask is true)", clamp[0].masked_fill(~clamp[1], 0))
+
+
+def _check_repeats(repeats: Tensor, x: Tensor, clamp: Clamp | None) -> None:
+    _check_shape("repeats", repeats, x.shape[:1])
+    _check_device("repeats", repeats, x)
+    if repeats.dtype.is_floating_point or repeats.dtype.is_complex or repeats.dtype == torch.bool:
+        raise ValueError(f"repeats must have an integer dtype, got {repeats.dtype}")
+    if repeats.min() < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats.min().item()}")
+    repeated = repeats > 1
+    free = repeated if clamp is None else repeated & ~clamp[1].flatten(1).all(1)
+    if free.any():
+        t = int(free.nonzero()[0])
+        raise ValueError(
+            f"repeats must be 1 where a neuron is not clamped, got repeats[{t}] = {repeats[t].item()}"
+        )
 
 
 def _check_finite(name: str, tensor: Tensor) -> None:

@@ -5,7 +5,6 @@ This module imports numba: it is imported only when the backend is used.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,8 @@ from torch.autograd.function import once_differentiable
 
 from plastic_rl.ops.plastic_rnn import numba_kernels as kernels
 from plastic_rl.ops.plastic_rnn import numba_memory as memory
-from plastic_rl.ops.plastic_rnn.numba_kernels import Downstream, Upstream
-from plastic_rl.ops.plastic_rnn.numba_rules import History, Scratch
-from plastic_rl.ops.plastic_rnn.simd import LANES
+from plastic_rl.ops.plastic_rnn.numba_gradients import downstream, gradients, upstream, weight_gradient
+from plastic_rl.ops.plastic_rnn.numba_rules import History
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
@@ -28,17 +26,59 @@ def plastic_rnn(
     state: PlasticState,
     episode_starts: Tensor | None,
     clamp: tuple[Tensor, Tensor] | None,
+    repeats: Tensor | None,
 ) -> tuple[Tensor, PlasticState]:
     """The sequence form; arguments as in the public function, checked there."""
+    if repeats is not None and clamp is not None and params.alpha is not None and (repeats > 1).any():
+        return _with_repeats(x, params, state, episode_starts, clamp, repeats.long())
+    return _run(x, params, state, episode_starts, clamp, memory.no_repeats(x.shape[0]))
+
+
+def _with_repeats(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    episode_starts: Tensor | None,
+    clamp: tuple[Tensor, Tensor],
+    repeats: Tensor,
+) -> tuple[Tensor, PlasticState]:
+    """A repeated step becomes two for the kernels: the first, and all the others at once.
+
+    The first differs from the others, which read the activations that they have themselves.
+    """
+    parts = 1 + (repeats > 1).long()
+    index = torch.arange(x.shape[0]).repeat_interleave(parts)
+    last = parts.cumsum(0) - 1
+    counts = torch.ones_like(index)
+    counts[last] = torch.where(repeats > 1, repeats - 1, 1)
+    starts = None
+    if episode_starts is not None:
+        starts = episode_starts[index]
+        starts[last[repeats > 1]] = False
+    values, masks = clamp
+    y, state = _run(x[index], params, state, starts, (values[index], masks[index]), counts.numpy())
+    return y[last], state
+
+
+def _run(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    episode_starts: Tensor | None,
+    clamp: tuple[Tensor, Tensor] | None,
+    counts: np.ndarray,
+) -> tuple[Tensor, PlasticState]:
+    """The sequence form without repeats; counts: (T,), how often each step updates the trace."""
     starts = torch.zeros(x.shape[:2], dtype=torch.bool) if episode_starts is None else episode_starts
     values, masks = memory.no_clamp(x) if clamp is None else clamp
     p = params
     tensors = (x, *state, p.w, p.alpha, p.eta, p.w_m, p.b_m, p.fan_out)
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
         run = _Plain if params.alpha is None else _Plastic
-        y, hidden, trace = run.apply(*tensors, starts, values.detach(), masks, params)
+        y, hidden, trace = run.apply(*tensors, starts, values.detach(), masks, params, counts)
         return y, PlasticState(hidden, trace)
-    y, trace, _ = _forward(x, params, state, starts, values, masks, memory.prepare(params), keep=False)
+    inputs = x, params, state, starts, values, masks, counts
+    y, trace, _ = _forward(*inputs, memory.prepare(params), memory.no_plan(x.shape[0]), keep=False)
     return y, PlasticState(y[-1].clone(), trace)
 
 
@@ -96,13 +136,14 @@ class _Plastic(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, hidden: Tensor, trace: Tensor, *rest: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
-        *_, starts, values, masks, params = rest
+        *_, starts, values, masks, params, counts = rest
         prepared = memory.prepare(params)
-        state = PlasticState(hidden, trace)
-        y, trace_out, history = _forward(x, params, state, starts, values, masks, prepared, keep=True)
+        plan = memory.plan(params, values.numpy(), counts)
+        inputs = x, params, PlasticState(hidden, trace), starts, values, masks, counts
+        y, trace_out, history = _forward(*inputs, prepared, plan, keep=True)
         ctx.save_for_backward(hidden, starts, y, masks)
-        ctx.prepared, ctx.params, ctx.traces, ctx.every = prepared, params, history.traces, history.every
-        ctx.undo = memory.checkpoints(params, x.shape[0], values.numpy())[1]
+        ctx.prepared, ctx.params, ctx.traces = prepared, params, history.traces
+        ctx.plan, ctx.counts = plan, counts
         ctx.set_materialize_grads(False)
         return y, y[-1].clone(), trace_out
 
@@ -110,21 +151,19 @@ class _Plastic(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor | None, dhidden: Tensor | None, dtrace: Tensor | None) -> tuple:
         hidden, starts, y, masks = ctx.saved_tensors
-        history = History(
-            memory.as_array(hidden), memory.as_array(starts), y.detach().numpy(), ctx.traces, ctx.every
-        )
+        history = _history(hidden, starts, y, ctx.traces, ctx.plan, ctx.counts)
         result = gradients(
             ctx.params,
             ctx.prepared,
             history,
-            ctx.undo,
+            ctx.plan.undo,
             memory.as_array(masks),
             dy,
             dhidden,
             dtrace,
             ctx.needs_input_grad,
         )
-        return (*result, None, None, None, None)
+        return (*result, None, None, None, None, None)
 
 
 class _Plain(torch.autograd.Function):
@@ -132,10 +171,10 @@ class _Plain(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, hidden: Tensor, trace: Tensor, *rest: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
-        *_, starts, values, masks, params = rest
+        *_, starts, values, masks, params, counts = rest
         prepared = memory.prepare(params)
-        state = PlasticState(hidden, trace)
-        y, trace_out, _ = _forward(x, params, state, starts, values, masks, prepared, keep=False)
+        inputs = x, params, PlasticState(hidden, trace), starts, values, masks, counts
+        y, trace_out, _ = _forward(*inputs, prepared, memory.no_plan(x.shape[0]), keep=False)
         ctx.save_for_backward(hidden, starts, y, masks, params.w)
         ctx.rule = prepared.rule
         ctx.set_materialize_grads(False)
@@ -148,11 +187,10 @@ class _Plain(torch.autograd.Function):
         steps, batch, n = y.shape
         w_transposed = memory.staggered(0, memory.packed_size(n))
         kernels.pack_matrix(memory.as_array(w.t()), w_transposed)
-        history = History(
-            memory.as_array(hidden), memory.as_array(starts), y.detach().numpy(), memory.no_traces(), 1
-        )
-        up = _upstream(y, dy, dhidden, None)
-        down = _downstream(y, 0, 0, False)
+        plan, counts = memory.no_plan(steps), memory.no_repeats(steps)
+        history = _history(hidden, starts, y, memory.no_traces(), plan, counts)
+        up = upstream(y, dy, dhidden, None)
+        down = downstream(y, 0, 0, False)
         chunks = memory.chunks_for(batch, steps * n * n)
         clamp_masks = memory.as_array(masks)
         in_chunks(
@@ -161,7 +199,7 @@ class _Plain(torch.autograd.Function):
         dx = torch.from_numpy(down.pre)
         dw = weight_gradient(history, dx) if ctx.needs_input_grad[3] else None
         # Without plasticity the trace is (B, 0, 0) and comes out as it went in.
-        return dx, torch.from_numpy(down.hidden), dtrace, dw, *[None] * 9
+        return dx, torch.from_numpy(down.hidden), dtrace, dw, *[None] * 10
 
 
 def _forward(
@@ -171,7 +209,9 @@ def _forward(
     starts: Tensor,
     values: Tensor,
     masks: Tensor,
+    counts: np.ndarray,
     prepared: memory.Prepared,
+    plan: memory.Plan,
     *,
     keep: bool,
 ) -> tuple[Tensor, Tensor, History]:
@@ -180,11 +220,8 @@ def _forward(
     y = torch.empty(steps, batch, n)
     trace_in = memory.as_array(state.trace)
     trace_out = torch.empty(trace_in.shape)
-    stored, every = memory.no_traces(), 1
-    if keep:
-        every, _ = memory.checkpoints(params, steps, values.numpy())
-        stored = memory.staggered(2, 1 + math.ceil(steps / every), batch, memory.packed_size(n))
-    history = History(memory.as_array(state.hidden), memory.as_array(starts), y.numpy(), stored, every)
+    stored = memory.store(plan, batch, n) if keep else memory.no_traces()
+    history = _history(state.hidden, starts, y, stored, plan, counts)
     clamp = memory.as_array(values), memory.as_array(masks)
     chunks = memory.chunks_for(batch, steps * n * n)
     if params.alpha is None:
@@ -199,82 +236,8 @@ def _forward(
     return y, trace_out, history
 
 
-def gradients(
-    params: PlasticParams,
-    prepared: memory.Prepared,
-    history: History,
-    undo: bool,
-    masks: np.ndarray,
-    dy: Tensor | None,
-    dhidden: Tensor | None,
-    dtrace: Tensor | None,
-    wanted: tuple[bool, ...],
-) -> tuple[Tensor | None, ...]:
-    """Gradients of x, hidden, trace, w, alpha, eta, w_m, b_m, fan_out, None where there is no such tensor."""
-    steps, batch, n = history.y.shape
-    y = torch.from_numpy(history.y)
-    up = _upstream(y, dy, dhidden, dtrace)
-    chunks = memory.chunks_for(batch, steps * n * n)
-    down = _downstream(y, chunks, prepared.weights.alpha.size, wanted[2])
-    size = memory.packed_size(n)
-    scratch = Scratch(
-        memory.staggered(2, chunks, size),
-        memory.staggered(3, chunks, size),
-        memory.staggered(5, chunks, n * LANES),
-        memory.staggered(4, chunks, n * LANES),
-        memory.staggered(2, chunks, 0 if undo else min(history.every, steps), size),
-    )
-    in_chunks(kernels.backward, chunks, batch, up, masks, history, *prepared, undo, scratch, down)
-    dx = torch.from_numpy(down.pre)
-    dw = weight_gradient(history, dx) if wanted[3] else None
-    # One row per thread, added up in a fixed order.
-    deta, db_m, dplasticity = (torch.tensor(total, dtype=torch.float32) for total in down.scalars.sum(0))
-    dalpha = dplasticity
-    if prepared.weights.alpha.size > 0:
-        dalpha = torch.empty(1, n, n)
-        kernels.unpack_matrices(down.alpha.sum(0, keepdims=True), dalpha.numpy())
-        dalpha = dalpha[0]
-    modulated = params.rule == "modulated"
-    dw_m, dfan_out = torch.from_numpy(down.w_m.sum(0)[:n]), torch.from_numpy(down.fan_out.sum(0)[:n])
-    return (
-        dx,
-        torch.from_numpy(down.hidden),
-        torch.from_numpy(down.trace) if wanted[2] else None,
-        dw,
-        dalpha,
-        None if modulated else deta,
-        dw_m if modulated else None,
-        db_m if modulated else None,
-        dfan_out if modulated else None,
-    )
-
-
-def weight_gradient(history: History, dpre: Tensor) -> Tensor:
-    """Gradient dw = sum_t y_{t-1}^T dpre_t, (N, N), as one matrix product."""
-    before = torch.cat((torch.from_numpy(history.hidden)[None], torch.from_numpy(history.y)[:-1]))
-    before.masked_fill_(torch.from_numpy(history.starts)[:, :, None], 0.0)
-    return before.flatten(0, 1).t() @ dpre.flatten(0, 1)
-
-
-def _upstream(y: Tensor, dy: Tensor | None, dhidden: Tensor | None, dtrace: Tensor | None) -> Upstream:
-    return Upstream(
-        memory.as_array(torch.zeros_like(y) if dy is None else dy),
-        memory.as_array(y.new_zeros(y.shape[1:]) if dhidden is None else dhidden),
-        memory.no_traces() if dtrace is None else memory.as_array(dtrace),
-    )
-
-
-def _downstream(y: Tensor, chunks: int, size: int, with_trace: bool) -> Downstream:
-    steps, batch, n = y.shape
-    width = memory.padded(n)
-    dalpha = memory.staggered(4, chunks, size)
-    dalpha.fill(0)
-    return Downstream(
-        np.empty((steps, batch, n), np.float32),
-        np.empty((batch, n), np.float32),
-        np.empty((batch, n, n) if with_trace else (0, 0, 0), np.float32),
-        dalpha,
-        np.zeros((chunks, 3)),
-        np.zeros((chunks, width), np.float32),
-        np.zeros((chunks, width), np.float32),
-    )
+def _history(
+    hidden: Tensor, starts: Tensor, y: Tensor, traces: np.ndarray, plan: memory.Plan, counts: np.ndarray
+) -> History:
+    vectors = memory.as_array(hidden), memory.as_array(starts), y.detach().numpy()
+    return History(*vectors, traces, plan.firsts, plan.places, counts)

@@ -45,6 +45,8 @@ from plastic_rl.ops.plastic_rnn.numba_rules import (
     copy,
     fill,
     presynaptic,
+    repeat,
+    repeat_backward,
 )
 from plastic_rl.ops.plastic_rnn.simd import LANES, lane_sum, load
 
@@ -101,19 +103,26 @@ def advance(t, b, x, clamp_value, clamp_mask, history, weights, rule, trace, dec
     copy(x, pre)
     before = presynaptic(t - 1, b, history.hidden, history.starts, history.y, zeros) if t > 0 else zeros[:n]
     now = presynaptic(t, b, history.hidden, history.starts, history.y, zeros)
-    due = t % history.every == 0 and 0 < t // history.every < history.traces.shape[0] - 1
+    due = t > 0 and is_stored(t, history)
     if history.starts[t, b]:
         if due:
-            settle(trace, rule.bound, decay, gain, before, history.traces[t // history.every, b])
+            settle(trace, rule.bound, decay, gain, before, history.traces[history.places[t], b])
         fill(trace, ZERO)
     else:
         # Nothing is pending at the first step, and a trace that comes in is taken as it is.
         bound = rule.bound if t > 0 else UNBOUNDED
         forward_pass(trace, weights, bound, decay, gain, before, now, pre)
         if due:
-            copy(trace, history.traces[t // history.every, b])
+            copy(trace, history.traces[history.places[t], b])
     fire(pre, clamp_value, clamp_mask, rule, y, history.y[t, b])
     coefficients(rule, y, decay, gain)
+    repeat(history.counts[t], decay, gain)
+
+
+@njit
+def is_stored(t, history):
+    """Whether the trace before step t is one of those that are stored."""
+    return history.firsts[history.places[t]] == t
 
 
 @njit
@@ -162,7 +171,7 @@ def forward(
 @entry
 def record_step(
     chunk, low, high, t, x, decay, gain,
-    hidden, starts, activations, traces, every,
+    hidden, starts, activations, traces, firsts, places, counts,
     w, alpha, plasticity,
     code, activation, eta, b_m, bound, w_m, fan_out,
 ):  # fmt: skip
@@ -172,7 +181,7 @@ def record_step(
     decay, gain: (B, width), kept from one call to the next
     the rest: a ``History``, the ``Weights`` and the ``Rule``
     """
-    history = History(hidden, starts, activations, traces, every)
+    history = History(hidden, starts, activations, traces, firsts, places, counts)
     weights = Weights(w, alpha, plasticity)
     rule = Rule(code, activation, eta, b_m, bound, w_m, fan_out)
     pre, y, zeros = np.zeros((3, w_m.size), np.float32)
@@ -251,8 +260,8 @@ class Downstream(NamedTuple):
 @njit
 def rebuild(t, b, history, rule, trace, decay, gain, y, zeros):
     """The trace at the end of step t - 1, from the last stored trace or, if later, the last reset."""
-    start = (t - 1) // history.every * history.every
-    copy(history.traces[start // history.every, b], trace)
+    start = history.firsts[history.places[t - 1]]
+    copy(history.traces[history.places[t - 1], b], trace)
     for s in range(t - 1, start, -1):
         if history.starts[s, b]:
             start = s
@@ -268,6 +277,7 @@ def roll(s, b, history, rule, trace, result, decay, gain, y, zeros):
         fill(trace, ZERO)
     copy(history.y[s, b], y)
     coefficients(rule, y, decay, gain)
+    repeat(history.counts[s], decay, gain)
     now = presynaptic(s, b, history.hidden, history.starts, history.y, zeros)
     settle(trace, rule.bound, decay, gain, now, result)
 
@@ -275,8 +285,8 @@ def roll(s, b, history, rule, trace, result, decay, gain, y, zeros):
 @njit
 def fill_window(t, b, history, rule, window, decay, gain, y, zeros):
     """The trace before each step from the last stored one up to step t, as step t reads it."""
-    start = t // history.every * history.every
-    copy(history.traces[start // history.every, b], window[0])
+    start = history.firsts[history.places[t]]
+    copy(history.traces[history.places[t], b], window[0])
     for s in range(start, t):
         roll(s, b, history, rule, window[s - start], window[s - start + 1], decay, gain, y, zeros)
     if history.starts[t, b]:
@@ -292,8 +302,8 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
     """
     steps, _, n = history.y.shape
     full = weights.alpha.size > 0
-    decay, gain, inverse, y, zeros, dgain, ddecay, overlap, dy, carry = np.zeros(
-        (10, rule.w_m.size), np.float32
+    decay, gain, inverse, y, zeros, dgain, ddecay, overlap, dy, carry, one_decay, one_gain = np.zeros(
+        (12, rule.w_m.size), np.float32
     )
     trace, grad, window = scratch.trace[chunk], scratch.grad[chunk], scratch.window[chunk]
     rows, touched = scratch.rows[chunk], scratch.touched[chunk]
@@ -310,13 +320,16 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
             now = presynaptic(steps - 1, b, history.hidden, history.starts, history.y, zeros)
             overlap_sums(trace, grad, now, dgain, overlap)
         for t in range(steps - 1, -1, -1):
-            place = t % history.every
-            if not undo and (t == steps - 1 or place == history.every - 1):
+            place = t - history.firsts[history.places[t]]
+            if not undo and (t == steps - 1 or is_stored(t + 1, history)):
                 fill_window(t, b, history, rule, window, decay, gain, y, zeros)
             starts = history.starts[t, b]
             now = presynaptic(t, b, history.hidden, history.starts, history.y, zeros)
             copy(history.y[t, b], y)
-            coefficients(rule, y, decay, gain)
+            coefficients(rule, y, one_decay, one_gain)
+            copy(one_decay, decay)
+            copy(one_gain, gain)
+            repeat(history.counts[t], decay, gain)
             if not undo:
                 column_sums(window[place], grad, rule, decay, gain, now, dgain, ddecay)
             else:
@@ -326,6 +339,7 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
             copy(carry, dy)
             for j in range(n):
                 dy[j] += up.y[t, b, j]
+            repeat_backward(history.counts[t], one_decay, one_gain, dgain, ddecay)
             coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out)
             activate_backward(y, dy, rule.activation)
             mask = clamp_masks[t, b]
@@ -367,7 +381,7 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
                     for i in range(n):
                         dscalars[2] += now[i] * lane_sum(load(touched, i * LANES))
             if undo and t > 0 and place == 0:
-                copy(history.traces[t // history.every, b], trace)
+                copy(history.traces[history.places[t], b], trace)
         copy(carry[:n], down.hidden[b])
         if down.trace.size > 0:
             unpack(grad, down.trace[b])

@@ -69,24 +69,51 @@ def rule_of(params: PlasticParams) -> Rule:
     return Rule(code, activation, eta, zero, unbounded, nothing, nothing)
 
 
-def checkpoints(params: PlasticParams, steps: int, clamp_values: Array) -> tuple[int, bool]:
-    """How many steps lie between two stored traces, and whether the update is undone between them.
+class Plan(NamedTuple):
+    """Where traces are stored, see ``History``, and whether updates are undone between them."""
+
+    firsts: Array
+    places: Array
+    undo: bool
+
+
+def plan(params: PlasticParams, clamp_values: Array, counts: Array) -> Plan:
+    """Where to store traces for the backward pass. counts: (T,), as in ``History``.
 
     Undoing divides by the decay, at least 1 - eta (for ``oja`` only while no activation exceeds 1), and so
-    multiplies rounding errors by up to (1 - eta)^-every. It cannot pass a clip.
+    multiplies rounding errors by up to (1 - eta)^-every over ``every`` updates. It cannot pass a clip.
     """
-    window = max(MIN_WINDOW, math.isqrt(steps))
+    every = _span_to_undo(params, clamp_values)
+    if every <= MIN_WINDOW or every < counts.max():
+        window = max(MIN_WINDOW, math.isqrt(counts.size))
+        return Plan(np.arange(0, counts.size, window), np.arange(counts.size) // window, False)
+    firsts, places, elapsed = [0], [], 0
+    for t, count in enumerate(counts.tolist()):
+        if elapsed + count > every:
+            firsts.append(t)
+            elapsed = 0
+        elapsed += count
+        places.append(len(firsts) - 1)
+    return Plan(np.array(firsts), np.array(places), True)
+
+
+def _span_to_undo(params: PlasticParams, clamp_values: Array) -> int:
+    """Over how many updates in a row undoing keeps rounding errors small, 0 where it cannot be undone."""
     if params.rule == "modulated" or params.eta is None:
-        return window, False
+        return 0
     if params.rule == "oja":
         bounded = params.activation in ("tanh", "sigmoid")
         if not bounded or (clamp_values.size > 0 and np.abs(clamp_values).max() > 1):
-            return window, False
+            return 0
     eta = params.eta.item()
     if not 0 < eta < 1:  # acting does not look at values, and a network that has diverged comes by here
         raise ValueError(f"params.eta must lie strictly between 0 and 1, got {eta!r}")
-    every = int(math.log(MAX_AMPLIFICATION) / -math.log1p(-eta))
-    return (every, True) if every > MIN_WINDOW else (window, False)
+    return int(math.log(MAX_AMPLIFICATION) / -math.log1p(-eta))
+
+
+def store(plan: Plan, batch: int, n: int) -> Array:
+    """Room for the traces that the plan stores, and for the final one: (K + 1, B, packed)."""
+    return staggered(2, plan.firsts.size + 1, batch, packed_size(n))
 
 
 def chunks_for(batch: int, work: int) -> int:
@@ -151,6 +178,18 @@ def no_clamp(x: Tensor) -> tuple[Tensor, Tensor]:
 def zeros(size: int) -> Array:
     """Zeros that nobody writes to."""
     return np.zeros(size, np.float32)
+
+
+@functools.cache
+def no_plan(steps: int) -> Plan:
+    """What stands for a plan where there will be no backward pass, or none through a trace."""
+    return Plan(np.zeros(1, np.int64), np.zeros(steps, np.int64), False)
+
+
+@functools.cache
+def no_repeats(steps: int) -> Array:
+    """Every step counts once, (T,)."""
+    return np.ones(steps, np.int64)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from plastic_rl.ops.plastic_rnn import simd
-from plastic_rl.ops.plastic_rnn.simd import LANES, load, positive, store
+from plastic_rl.ops.plastic_rnn.simd import LANES, load, positive, splat, store
 
 HEBB, OJA, MODULATED = 0, 1, 2
 TANH, SIGMOID, RELU, LINEAR = 0, 1, 2, 3
@@ -67,16 +67,20 @@ class History(NamedTuple):
     hidden: (B, N), the activations before the first step
     starts: (T, B) bool
     y: (T, B, N)
-    traces: (K, B, packed), the trace before steps 0, every, 2 every, ... (and before a reset there), and at
-        the end
-    every: steps from one stored trace to the next
+    traces: (K + 1, B, packed), the trace before some steps (and before a reset there), and at the end; empty
+        if there will be no backward pass
+    firsts: (K,), those steps; the first is 0
+    places: (T,), which of them is the last one up to step t
+    counts: (T,), how often in a row the update of step t is applied, always with the same activations
     """
 
     hidden: np.ndarray
     starts: np.ndarray
     y: np.ndarray
     traces: np.ndarray
-    every: int
+    firsts: np.ndarray
+    places: np.ndarray
+    counts: np.ndarray
 
 
 # The rules: the only functions that know about them
@@ -138,6 +142,49 @@ def coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out):
             dy[j] += rule.eta * dgain[j]
             deta += dgain[j] * y[j] - ddecay[j]
         dscalars[0] += deta
+
+
+# Repeated steps: n times H <- d H + g y with the same d, g and y is the same once, with d^n for d and
+# g (1 + d + ... + d^(n-1)) for g. With the clip of ``modulated``, too: there d = 1, and all increments have
+# the same sign.
+
+
+@njit
+def repeat(count, decay, gain):
+    """Turn the decay and gain of one update into those of ``count`` updates."""
+    if count == 1:
+        return
+    for j in range(0, decay.size, LANES):
+        d = load(decay, j)
+        power = d
+        total = splat(ONE)
+        for _ in range(count - 1):
+            total = total * d + ONE
+            power = power * d
+        store(decay, j, power)
+        store(gain, j, load(gain, j) * total)
+
+
+@njit
+def repeat_backward(count, decay, gain, dgain, ddecay):
+    """Turn the gradients of the decay and gain of ``count`` updates into those of one.
+
+    decay, gain: of one update
+    """
+    if count == 1:
+        return
+    for j in range(0, decay.size, LANES):
+        d = load(decay, j)
+        power = splat(ONE)
+        total = splat(ONE)
+        slope = splat(ZERO)  # of the total
+        for _ in range(count - 1):
+            slope = slope * d + total
+            total = total * d + ONE
+            power = power * d
+        dg = load(dgain, j)
+        store(ddecay, j, load(ddecay, j) * np.float32(count) * power + dg * load(gain, j) * slope)
+        store(dgain, j, dg * total)
 
 
 # Vectors (assignments to slices would make numba compile the text of their error messages)

@@ -5,7 +5,6 @@ This module imports numba: it is imported only when the backend is used.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from plastic_rl.ops.plastic_rnn import numba_kernels as kernels
 from plastic_rl.ops.plastic_rnn import numba_memory as memory
-from plastic_rl.ops.plastic_rnn.numba_cpu import gradients
+from plastic_rl.ops.plastic_rnn.numba_gradients import gradients
 from plastic_rl.ops.plastic_rnn.numba_rules import History
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
@@ -36,18 +35,22 @@ class Tape:
         self.steps, self.batch, self.n = y.shape
         shape = (self.batch, memory.padded(self.n))
         self.decay, self.gain = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        self.history = History(hidden.numpy(), starts.numpy(), y.numpy(), memory.no_traces(), 1)
+        self.counts = memory.no_repeats(self.steps)
+        firsts, places, _ = memory.no_plan(self.steps)
+        self.history = History(
+            hidden.numpy(), starts.numpy(), y.numpy(), memory.no_traces(), firsts, places, self.counts
+        )
         self.chunks = memory.chunks_for(self.batch, self.n * self.n)
         self.resets = 0
 
     def reset(self, params: PlasticParams, trace: Tensor) -> None:
         """Begin with this trace (B, N, N)."""
-        every, self.undo = memory.checkpoints(params, self.steps, memory.no_traces())
-        stored = 1 + math.ceil(self.steps / every)
+        plan = memory.plan(params, memory.no_traces(), self.counts)
+        self.undo = plan.undo
         traces = self.history.traces
-        if traces.shape[0] != stored:
-            traces = memory.staggered(2, stored, self.batch, memory.packed_size(self.n))
-        self.history = self.history._replace(traces=traces, every=every)
+        if traces.shape[0] != plan.firsts.size + 1:
+            traces = memory.store(plan, self.batch, self.n)
+        self.history = self.history._replace(traces=traces, firsts=plan.firsts, places=plan.places)
         self.prepared = memory.prepare(params)
         self.decay.fill(1)
         self.gain.fill(0)

@@ -18,6 +18,7 @@ def plastic_rnn(
     state: PlasticState,
     episode_starts: Tensor | None = None,
     clamp: tuple[Tensor, Tensor] | None = None,
+    repeats: Tensor | None = None,
 ) -> tuple[Tensor, PlasticState]:
     """Run the network over a sequence, one step after the other.
 
@@ -25,13 +26,16 @@ def plastic_rnn(
     state: hidden (B, N), trace (B, N, N)
     episode_starts: (T, B) bool
     clamp: values (T, B, N), mask (T, B, N) bool
+    repeats: (T,), how many times in a row step t is taken
     returns: y (T, B, N), state after the last step
     """
     outputs = []
+    counts = [1] * x.shape[0] if repeats is None else repeats.tolist()
     for t in range(x.shape[0]):
         if episode_starts is not None:
             state = reset_state(state, episode_starts[t])
-        state = step(x[t], params, state, None if clamp is None else (clamp[0][t], clamp[1][t]))
+        for _ in range(counts[t]):
+            state = step(x[t], params, state, None if clamp is None else (clamp[0][t], clamp[1][t]))
         outputs.append(state.hidden)
     return torch.stack(outputs), state
 
