@@ -8,16 +8,40 @@ from plastic_rl.policies.actor_critic import (
     PlasticMultiInputPolicy,
     PlasticPolicy,
 )
+from plastic_rl.policies.autoassociator import Autoassociator
+from plastic_rl.policies.classifier import PlasticClassifier
+from plastic_rl.policies.episodic import EpisodicNetwork
 from plastic_rl.policies.plastic_rnn import PlasticRNN
+from plastic_rl.policies.recurrent_baselines import LSTMNetwork, PlasticRNNNetwork, RNNNetwork
 from plastic_rl.policies.state import PolicyState
+from plastic_rl.policies.supervised import (
+    AutoassociatorPolicy,
+    ClassifierPolicy,
+    LSTMPolicy,
+    PlasticRNNPolicy,
+    RNNPolicy,
+    SupervisedPolicy,
+)
 
 __all__ = [
+    "Autoassociator",
+    "AutoassociatorPolicy",
+    "ClassifierPolicy",
     "CnnPolicy",
+    "EpisodicNetwork",
+    "LSTMNetwork",
+    "LSTMPolicy",
     "MlpPolicy",
     "MultiInputPolicy",
+    "PlasticClassifier",
     "PlasticCnnPolicy",
     "PlasticMultiInputPolicy",
     "PlasticPolicy",
     "PlasticRNN",
+    "PlasticRNNNetwork",
+    "PlasticRNNPolicy",
     "PolicyState",
+    "RNNNetwork",
+    "RNNPolicy",
+    "SupervisedPolicy",
 ]

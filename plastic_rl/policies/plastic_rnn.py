@@ -69,10 +69,10 @@ class PlasticRNN(nn.Module):
         # SB3's extractors may count in NumPy integers.
         self.input_size = check_size("input_size", input_size)
         self.hidden_size = n = check_size("hidden_size", hidden_size)
-        _check_choice("rule", rule, RULES)
-        _check_choice("alpha", alpha, get_args(Alpha))
-        _check_choice("activation", activation, ACTIVATIONS)
-        _check_choice("backend", backend, BACKENDS)
+        check_choice("rule", rule, RULES)
+        check_choice("alpha", alpha, get_args(Alpha))
+        check_choice("activation", activation, ACTIVATIONS)
+        check_choice("backend", backend, BACKENDS)
         if not is_number(eta) or not 0 < eta < 1:
             raise ValueError(f"eta must lie strictly between 0 and 1, got {eta!r}")
         for name, scale in {"w_init": w_init, "alpha_init": alpha_init}.items():
@@ -174,6 +174,7 @@ def check_size(name: str, value: object) -> int:
     return int(value)
 
 
-def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Raise a ValueError that names the argument unless the value is one of those allowed."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")

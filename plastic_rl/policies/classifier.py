@@ -1,0 +1,173 @@
+"""A network that tells characters apart which it was shown once: convolutions and a plastic output layer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from plastic_rl.ops.plastic_rnn import Rule
+from plastic_rl.ops.plastic_rnn.rules import decay_and_gain
+from plastic_rl.policies.connections import PlasticConnections, check_scale
+from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState, Observations
+from plastic_rl.policies.plastic_rnn import Alpha, check_size
+
+_LAYERS = 4
+_SMALLEST_SIDE = 2 ** (_LAYERS + 1) - 1
+
+
+class ImageFeatures(nn.Module):
+    """Four convolutions, 3 x 3 with stride 2 and no padding, each followed by a rectifier.
+
+    Images of 31 x 31 become one value per channel.
+
+    Args:
+        n_pixels: of a square grey image with sides of at least 31.
+        channels: of every layer, at least 1.
+
+    Raises:
+        ValueError: an argument outside its range, named.
+    """
+
+    def __init__(self, n_pixels: int, channels: int = 64) -> None:
+        super().__init__()
+        self.side = math.isqrt(n_pixels)
+        if self.side**2 != n_pixels or self.side < _SMALLEST_SIDE:
+            raise ValueError(
+                f"n_pixels must be the square of a side of at least {_SMALLEST_SIDE}, got {n_pixels!r}"
+            )
+        channels = check_size("channels", channels)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(1 if i == 0 else channels, channels, 3, stride=2) for i in range(_LAYERS)
+        )
+        for layer in self.layers:
+            assert isinstance(layer, nn.Conv2d)
+            # Keeps the size of the signal, which torch's default shrinks at every layer.
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        side = self.side
+        for _ in range(_LAYERS):
+            side = (side - 1) // 2
+        self.size = channels * side**2
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (..., n_pixels); returns (..., features)."""
+        shape = images.shape[:-1]
+        features = images.reshape(-1, 1, self.side, self.side)
+        for layer in self.layers:
+            features = torch.relu(layer(features))
+        return features.reshape(*shape, self.size)
+
+
+class PlasticClassifier(EpisodicNetwork):
+    """The Omniglot network (Miconi, Stanley & Clune, ICML 2018, section 4.3).
+
+    Convolutions make features of every image; plastic connections lead from these to one softmax neuron per
+    class. Where a label comes with the image the output is clamped to it, and the trace of Oja's rule (Eq. 3)
+    binds the features to the label. Nothing else is remembered.
+
+    Args:
+        n_way: number of classes N, at least 2.
+        n_pixels: of a square grey image with sides of at least 31.
+        channels: of every convolution, at least 1.
+        rule: ``oja`` or ``hebb``: how the trace changes.
+        alpha: ``full``, one trained plasticity per connection; ``homogeneous``, one for all;
+            ``none``, no plasticity: nothing can be learned within an episode.
+        eta: where the trained learning rate of the trace starts, in (0, 1).
+        w_init: w starts normal, with mean 0 and this standard deviation of at least 0.
+        alpha_init: where alpha starts, at least 0. With starts near 0, such as the published .01 for eta and
+            alpha, the trace carries almost no signal and training stays at chance for tens of thousands of
+            episodes.
+
+    Raises:
+        ValueError: an argument outside its range, named.
+    """
+
+    def __init__(
+        self,
+        n_way: int = 5,
+        n_pixels: int = 961,
+        *,
+        channels: int = 64,
+        rule: Rule = "oja",
+        alpha: Alpha = "full",
+        eta: float = 0.3,
+        w_init: float = 0.01,
+        alpha_init: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if check_size("n_way", n_way) < 2:
+            raise ValueError(f"n_way must be at least 2, got {n_way!r}")
+        self.features = ImageFeatures(n_pixels, channels)
+        self.connections = PlasticConnections(
+            self.features.size,
+            int(n_way),
+            rule=rule,
+            alpha=alpha,
+            eta=eta,
+            w_std=check_scale("w_init", w_init),
+            alpha_mean=check_scale("alpha_init", alpha_init),
+            alpha_std=0.0,
+        )
+
+    @property
+    def eta(self) -> Tensor | None:
+        """The learning rate of the trace, (), in (0, 1); None without plasticity."""
+        return self.connections.eta
+
+    def initial_state(self, batch_size: int) -> NetworkState:
+        """Zeros: the trace (B, features, N), or (B, 0, 0) without plasticity."""
+        shape = (0, 0) if self.connections.alpha is None else self.connections.w.shape
+        return (self.connections.w.new_zeros(batch_size, *shape),)
+
+    def forward(self, observations: Observations) -> Tensor:
+        """The class of the last image, with gradients.
+
+        observations: ``image`` (T, B, n_pixels); ``label`` (T, B, N), one-hot, or zeros where it is not told
+        returns: logits (B, N)
+        """
+        assert isinstance(observations, dict)
+        labels = observations["label"]
+        features = self.features(observations["image"])
+        (trace,) = self.initial_state(labels.shape[1])
+        for t in range(labels.shape[0] - 1):
+            # Where a label is told nobody asks for the answer.
+            told = bool(labels[t].any(dim=-1).all())
+            y = labels[t] if told else self._output(self._logits(features[t], trace), labels[t])
+            trace = self._update(trace, features[t], y)
+        return self._logits(features[-1], trace)
+
+    def step(self, observations: Observations, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """The class of one image, without gradients.
+
+        observations: ``image`` (B, n_pixels), ``label`` (B, N)
+        state: the trace (B, features, N)
+        returns: logits (B, N), new state
+        """
+        assert isinstance(observations, dict)
+        (trace,) = state
+        with torch.no_grad():
+            features = self.features(observations["image"])
+            logits = self._logits(features, trace)
+            y = self._output(logits, observations["label"])
+            return logits, (self._update(trace, features, y),)
+
+    def _logits(self, features: Tensor, trace: Tensor) -> Tensor:
+        """Eq. 1 without the softmax, (B, N). features: (B, F), trace: (B, F, N)."""
+        connections = self.connections
+        if connections.alpha is None:
+            return features @ connections.w
+        weights = connections.w + connections.alpha * trace
+        return torch.bmm(features.unsqueeze(1), weights).squeeze(1)
+
+    def _output(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The activations of the output neurons, (B, N): the label where it is told, else the softmax."""
+        return torch.where(labels.any(dim=-1, keepdim=True), labels, torch.softmax(logits, dim=-1))
+
+    def _update(self, trace: Tensor, features: Tensor, y: Tensor) -> Tensor:
+        """The trace (B, F, N) after the features (B, F) met the outputs y (B, N)."""
+        if self.connections.alpha is None:
+            return trace
+        decay, gain = decay_and_gain(y, self.connections.params())
+        return decay.unsqueeze(1) * trace + features.unsqueeze(2) * gain.unsqueeze(1)

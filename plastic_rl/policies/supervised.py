@@ -1,0 +1,229 @@
+"""Policies for ``SupervisedMetaLearner``: networks that answer at the end of an episode, as agents."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import Tensor
+
+from plastic_rl.policies.autoassociator import Autoassociator
+from plastic_rl.policies.classifier import PlasticClassifier
+from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState
+from plastic_rl.policies.recurrent_baselines import (
+    LSTMNetwork,
+    PlasticRNNNetwork,
+    RNNNetwork,
+    is_labelled_image,
+)
+
+
+class SupervisedPolicy(BasePolicy):
+    """A network that is trained on whole episodes and acts step by step.
+
+    Subclasses say which network in ``make_network``. Its outputs are, for a Box action space, the elements of
+    the action; for a Discrete one, a logit per action. ``predict`` always gives the best answer: there is
+    nothing to sample, so ``deterministic`` makes no difference.
+
+    Args:
+        observation_space: what the network reads.
+        action_space: Box or Discrete.
+        lr_schedule: learning rate as a function of the remaining progress.
+        optimizer_class: by default Adam.
+        optimizer_kwargs: for it, without the learning rate.
+        **network_kwargs: for ``make_network``.
+
+    Raises:
+        ValueError: another action space, or an argument of the network outside its range, named.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        *,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+        **network_kwargs: Any,
+    ) -> None:
+        super().__init__(
+            observation_space,
+            action_space,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+        )
+        if isinstance(action_space, spaces.Box):
+            self.n_outputs = spaces.flatdim(action_space)
+        elif isinstance(action_space, spaces.Discrete):
+            self.n_outputs = int(action_space.n)
+        else:
+            raise ValueError(f"action_space must be Box or Discrete, got {action_space}")
+        self.network_kwargs = network_kwargs
+        self.network = self.make_network(**network_kwargs)
+        self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    @abstractmethod
+    def make_network(self, **network_kwargs: Any) -> EpisodicNetwork:
+        """The network from ``observation_space`` to ``n_outputs`` values."""
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "lr_schedule": self._dummy_schedule,
+            "optimizer_class": self.optimizer_class,
+            "optimizer_kwargs": self.optimizer_kwargs,
+            **self.network_kwargs,
+        }
+
+    def forward(self, observations: PyTorchObs) -> Tensor:
+        """The network's outputs at the end of whole episodes (B, n_outputs). observations: (T, B, ...)."""
+        return self.network(observations)
+
+    def answers(self, outputs: Tensor) -> np.ndarray:
+        """The actions (B, *action shape) that outputs (B, n_outputs) mean."""
+        space = self.action_space
+        if isinstance(space, spaces.Discrete):
+            return outputs.argmax(dim=-1).cpu().numpy() + space.start
+        assert isinstance(space, spaces.Box)
+        actions = outputs.detach().cpu().numpy().reshape(-1, *space.shape)
+        return np.clip(actions, space.low, space.high)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
+        state = self.network.initial_state(_rows(observation))
+        outputs, _ = self.network.step(observation, state)
+        return torch.as_tensor(self.answers(outputs))
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Answer at one step; the recurrent state goes in and comes out as NumPy arrays.
+
+        Args:
+            observation: of one environment, or of B at once.
+            state: what the previous call returned; None starts from zeros. It is not changed.
+            episode_start: (B,) or one for all, true where an episode starts: the state of that row is zeroed.
+            deterministic: makes no difference.
+
+        Returns:
+            The actions, and the state to hand to the next call.
+
+        Raises:
+            ValueError: ``state`` or ``episode_start`` does not fit the observation.
+        """
+        self.set_training_mode(False)
+        if isinstance(observation, tuple):
+            raise ValueError(
+                "observation must be an array or a dictionary of arrays, got a tuple: "
+                "Gymnasium's reset() returns (observation, info), pass the first of the two"
+            )
+        obs, vectorized = self.obs_to_tensor(observation)
+        n_envs = _rows(obs)
+        tensors = self.network.initial_state(n_envs)
+        if state is not None:
+            tensors = _from_numpy(state, like=tensors)
+        if episode_start is not None:
+            starts = torch.as_tensor(np.asarray(episode_start), dtype=torch.bool, device=self.device)
+            if starts.dim() == 0:
+                starts = starts.expand(n_envs)
+            if starts.shape != (n_envs,):
+                raise ValueError(f"episode_start must have shape ({n_envs},), got {tuple(starts.shape)}")
+            tensors = tuple(
+                part.masked_fill(starts.reshape(-1, *[1] * (part.dim() - 1)), 0.0) for part in tensors
+            )
+        outputs, tensors = self.network.step(obs, tensors)
+        actions = self.answers(outputs)
+        return (actions if vectorized else actions[0]), tuple(part.cpu().numpy() for part in tensors)
+
+
+class AutoassociatorPolicy(SupervisedPolicy):
+    """``Autoassociator`` as an agent: it answers with the completed observation.
+
+    Observations and actions are Boxes of the same one-dimensional shape. ``policy_kwargs``: ``alpha``,
+    ``rule``, ``eta``, ``w_init``, ``alpha_init``, ``activation``, ``backend``.
+    """
+
+    def make_network(self, **network_kwargs: Any) -> Autoassociator:
+        """See `SupervisedPolicy.make_network`."""
+        seen, done = self.observation_space, self.action_space
+        flat = isinstance(seen, spaces.Box) and len(seen.shape) == 1
+        if not flat or not isinstance(done, spaces.Box) or seen.shape != done.shape:
+            raise ValueError(
+                "AutoassociatorPolicy needs Boxes of the same shape (n,) as observation_space and "
+                f"action_space, got {seen} and {done}"
+            )
+        return Autoassociator(self.n_outputs, **network_kwargs)
+
+
+class ClassifierPolicy(SupervisedPolicy):
+    """``PlasticClassifier`` as an agent: it answers with the class of the image.
+
+    Observations are a Dict of ``image`` and ``label``. ``policy_kwargs``: ``alpha``, ``rule``, ``eta``,
+    ``w_init``, ``alpha_init``, ``channels``.
+    """
+
+    def make_network(self, **network_kwargs: Any) -> PlasticClassifier:
+        """See `SupervisedPolicy.make_network`."""
+        seen = self.observation_space
+        fits = is_labelled_image(seen) and isinstance(self.action_space, spaces.Discrete)
+        if not fits or seen["label"].shape != (self.n_outputs,):  # type: ignore[index]
+            raise ValueError(
+                "ClassifierPolicy needs an observation_space Dict(image, label (N,)) and an action_space "
+                f"Discrete(N), got {seen} and {self.action_space}"
+            )
+        n_pixels = spaces.flatdim(seen["image"])  # type: ignore[index]
+        return PlasticClassifier(self.n_outputs, n_pixels, **network_kwargs)
+
+
+class LSTMPolicy(SupervisedPolicy):
+    """``torch.nn.LSTM`` for any episodic task; ``policy_kwargs``: ``hidden_size``, ``channels``."""
+
+    def make_network(self, **network_kwargs: Any) -> LSTMNetwork:
+        """See `SupervisedPolicy.make_network`."""
+        return LSTMNetwork(self.observation_space, self.n_outputs, **network_kwargs)
+
+
+class RNNPolicy(SupervisedPolicy):
+    """``torch.nn.RNN`` for any episodic task; ``policy_kwargs``: ``hidden_size``, ``channels``."""
+
+    def make_network(self, **network_kwargs: Any) -> RNNNetwork:
+        """See `SupervisedPolicy.make_network`."""
+        return RNNNetwork(self.observation_space, self.n_outputs, **network_kwargs)
+
+
+class PlasticRNNPolicy(SupervisedPolicy):
+    """``PlasticRNN`` for any episodic task; ``policy_kwargs``: its own, and ``channels``."""
+
+    def make_network(self, **network_kwargs: Any) -> PlasticRNNNetwork:
+        """See `SupervisedPolicy.make_network`."""
+        return PlasticRNNNetwork(self.observation_space, self.n_outputs, **network_kwargs)
+
+
+def _rows(observations: PyTorchObs) -> int:
+    """The size of the first dimension of an observation's parts."""
+    return (next(iter(observations.values())) if isinstance(observations, dict) else observations).shape[0]
+
+
+def _from_numpy(state: tuple[np.ndarray, ...], like: NetworkState) -> NetworkState:
+    """A torch copy of a state that came from ``predict``, checked against the shapes of ``like``."""
+    shapes = [tuple(part.shape) for part in like]
+    given = [np.shape(part) for part in state] if isinstance(state, tuple | list) else type(state).__name__
+    if given != shapes:
+        raise ValueError(
+            f"state must be what predict returned, arrays of shapes {shapes} for this observation, "
+            f"got {given}"
+        )
+    return tuple(
+        torch.tensor(np.asarray(part), dtype=zero.dtype, device=zero.device)
+        for part, zero in zip(state, like, strict=True)
+    )
