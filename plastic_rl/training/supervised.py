@@ -1,0 +1,349 @@
+"""Meta-learning by gradient on supervised tasks: whole episodes in, the error of their last answer out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+
+from plastic_rl.envs.episodic import Episodes
+from plastic_rl.policies.plastic_rnn import check_size, is_number
+from plastic_rl.policies.supervised import (
+    AutoassociatorPolicy,
+    ClassifierPolicy,
+    LSTMPolicy,
+    PlasticRNNPolicy,
+    RNNPolicy,
+    SupervisedPolicy,
+)
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+SelfSupervisedMetaLearner = TypeVar("SelfSupervisedMetaLearner", bound="SupervisedMetaLearner")
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The squared error summed over the elements of an answer, the mean over the batch.
+
+    outputs: (B, n_outputs)
+    targets: (B, *action shape)
+    """
+    return ((outputs - targets.flatten(1)) ** 2).sum(dim=-1).mean()
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The cross-entropy of logits (B, N) and classes (B,) counted from 0, the mean over the batch."""
+    return nn.functional.cross_entropy(outputs, targets)
+
+
+class SupervisedMetaLearner(BaseAlgorithm):
+    """Trains a network to learn within an episode (Miconi, Stanley & Clune, ICML 2018, section 4.1 to 4.3).
+
+    The environment is an ``EpisodicTaskEnv``. Training does not step through it: it draws whole episodes from
+    its task, runs the network over them and takes a gradient step on the error of the answer at their end.
+    All else is as in Stable-Baselines3: ``learn``, ``predict``, ``save``, ``load``, callbacks, logger.
+
+    Steps are those of the environment, ``batch_size * episode_length`` per update. Callbacks see an update as
+    one step: ``on_step`` is called once after each, so ``save_freq`` of ``CheckpointCallback`` and
+    ``eval_freq`` of ``EvalCallback`` count updates. Their ``locals`` have the rewards, dones and infos of the
+    batch's episodes.
+
+    Episodes come from a random generator of the model's own, which is saved with it: a model that was saved,
+    loaded and trained on is the same as one that was trained without a break.
+
+    Args:
+        policy: ``AutoassociatorPolicy``, ``ClassifierPolicy``, ``LSTMPolicy``, ``RNNPolicy``,
+            ``PlasticRNNPolicy``, or a subclass of ``SupervisedPolicy``.
+        env: an ``EpisodicTaskEnv``, the id of a registered one, or a vector environment of them.
+        learning_rate: a number above 0, or a function of the remaining progress (from 1 to 0).
+        batch_size: episodes per update, at least 1.
+        max_grad_norm: largest norm of the gradient; None leaves it as it is.
+        loss_fn: from outputs (B, n_outputs) and targets (B, *action shape) to a scalar; by default
+            ``squared_error`` for Box actions and ``cross_entropy`` for Discrete ones.
+        stats_window_size: episodes that the logged means run over.
+        tensorboard_log: folder of the TensorBoard log.
+        policy_kwargs: for the policy: ``alpha``, ``eta``, ``optimizer_class``, ...
+        verbose: 0 quiet, 1 information, 2 debugging.
+        seed: of everything random.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        _init_setup_model: whether the network is built at once.
+
+    Raises:
+        ValueError: an argument outside its range, or an environment whose episodes come from no task.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "AutoassociatorPolicy": AutoassociatorPolicy,
+        "ClassifierPolicy": ClassifierPolicy,
+        "LSTMPolicy": LSTMPolicy,
+        "RNNPolicy": RNNPolicy,
+        "PlasticRNNPolicy": PlasticRNNPolicy,
+    }
+    policy: SupervisedPolicy
+
+    def __init__(
+        self,
+        policy: str | type[SupervisedPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 1e-3,
+        batch_size: int = 32,
+        max_grad_norm: float | None = None,
+        loss_fn: Loss | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        if isinstance(policy, str) and policy not in self.policy_aliases:
+            raise ValueError(f"policy must be one of {', '.join(self.policy_aliases)}, got {policy!r}")
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            support_multi_env=True,
+            seed=seed,
+        )
+        self.batch_size = batch_size
+        self.max_grad_norm = max_grad_norm
+        self.loss_fn = loss_fn
+        self.episode_rng: np.random.Generator | None = None
+        if _init_setup_model:
+            self._setup_model()
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+        task_of(wrapped)
+        return wrapped
+
+    def _setup_model(self) -> None:
+        self.batch_size = check_size("batch_size", self.batch_size)
+        rate = self.learning_rate
+        if not callable(rate) and (not is_number(rate) or not 0 < rate < float("inf")):
+            raise ValueError(f"learning_rate must be a finite number above 0 or a function, got {rate!r}")
+        norm = self.max_grad_norm
+        if norm is not None and (not is_number(norm) or not norm > 0):
+            raise ValueError(f"max_grad_norm must be a number above 0 or None, got {norm!r}")
+        if not issubclass(self.policy_class, SupervisedPolicy):
+            raise ValueError(
+                f"policy must be a subclass of SupervisedPolicy, got {self.policy_class.__name__}"
+            )
+        self._setup_lr_schedule()
+        # A loaded model goes on drawing where the saved one stood.
+        saved = self.episode_rng
+        self.set_random_seed(self.seed)
+        if saved is not None:
+            self.episode_rng = saved
+        elif self.episode_rng is None:
+            self.episode_rng = np.random.default_rng()
+        policy = self.policy_class(
+            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
+        )
+        self.policy = policy.to(self.device)
+        self._loss = self.loss_fn or _default_loss(self.action_space)
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed everything random: Python, NumPy, torch, the environment and the drawing of episodes."""
+        super().set_random_seed(seed)
+        if seed is not None:
+            self.episode_rng = np.random.default_rng(seed)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_loss"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy", "policy.optimizer"], []
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        if progress_bar:
+            # SB3's own bar counts one step per environment and call.
+            given = super()._init_callback(callback)
+            callback = [given, _ProgressBar()]
+        return super()._init_callback(callback)
+
+    def learn(
+        self: SelfSupervisedMetaLearner,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 100,
+        tb_log_name: str = "SupervisedMetaLearner",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfSupervisedMetaLearner:
+        """Train for at least ``total_timesteps`` environment steps.
+
+        Args:
+            total_timesteps: episodes times their length.
+            callback: one, or a list; called once per update.
+            log_interval: updates between two rows of the log.
+            tb_log_name: name of the TensorBoard run.
+            reset_num_timesteps: start counting, and the learning rate's schedule, from 0.
+            progress_bar: show one.
+
+        Returns:
+            This model.
+
+        Raises:
+            ValueError: the gradient is not finite; the parameters stay as they were.
+        """
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        assert self.env is not None
+        task = task_of(self.env)
+        iteration, go_on = 0, True
+        while go_on and self.num_timesteps < total_timesteps:
+            callback.on_rollout_start()
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+            episodes = task.sample_episodes(self.batch_size, self.episode_rng)
+            actions = self.train(episodes)
+            rewards, infos = self._scores(task, episodes, actions)
+            dones = np.ones(len(infos), dtype=bool)
+            self.num_timesteps += len(infos) * task.episode_length
+            self._episode_num += len(infos)
+            self._update_info_buffer(infos, dones)
+            callback.update_locals(locals())
+            go_on = callback.on_step()
+            callback.on_rollout_end()
+            iteration += 1
+            if log_interval and iteration % log_interval == 0:
+                self.dump_logs(iteration)
+        callback.on_training_end()
+        return self
+
+    def train(self, episodes: Episodes) -> np.ndarray:
+        """Take one gradient step on the answers at the end of these episodes.
+
+        Returns:
+            The answers, (B, *action shape).
+
+        Raises:
+            ValueError: the gradient is not finite; the parameters stay as they were.
+        """
+        self.policy.set_training_mode(True)
+        optimizer = self.policy.optimizer
+        self._update_learning_rate(optimizer)
+        outputs = self.policy(to_tensors(episodes.observations, self.device))
+        loss = self._loss(outputs, self._targets(episodes))
+        optimizer.zero_grad()
+        loss.backward()
+        largest = float("inf") if self.max_grad_norm is None else self.max_grad_norm
+        grad_norm = nn.utils.clip_grad_norm_(self.policy.parameters(), largest)
+        if not torch.isfinite(grad_norm):
+            raise ValueError(
+                f"the gradient is {grad_norm.item()} after {self.num_timesteps} steps: the training has "
+                "diverged. The parameters are those before this update; try a smaller learning_rate"
+            )
+        optimizer.step()
+        self._n_updates += 1
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record_mean("train/loss", loss.item())
+        self.logger.record("train/grad_norm", grad_norm.item())
+        eta = getattr(self.policy.network, "eta", None)
+        if eta is not None:
+            self.logger.record("train/eta", eta.item())
+        return self.policy.answers(outputs)
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write one row of the log.
+
+        Args:
+            iteration: number of updates of this ``learn``.
+        """
+        seconds = max((time.time_ns() - self.start_time) / 1e9, 1e-9)
+        steps = self.num_timesteps - self._num_timesteps_at_start
+        for name in ("r", "l", *self._metric_names()):
+            key = {"r": "ep_rew", "l": "ep_len"}.get(name, name)
+            mean = safe_mean([info[name] for info in self.ep_info_buffer or [] if name in info])
+            self.logger.record(f"rollout/{key}_mean", mean)
+        self.logger.record("time/iterations", iteration, exclude="tensorboard")
+        self.logger.record("time/episodes", self._episode_num, exclude="tensorboard")
+        self.logger.record("time/fps", int(steps / seconds))
+        self.logger.record("time/time_elapsed", int(seconds), exclude="tensorboard")
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.dump(step=self.num_timesteps)
+
+    def _targets(self, episodes: Episodes) -> Tensor:
+        targets = torch.as_tensor(episodes.targets, device=self.device)
+        if isinstance(self.action_space, spaces.Discrete):
+            return targets.long() - int(self.action_space.start)
+        return targets.float()
+
+    def _scores(
+        self, task: Any, episodes: Episodes, actions: np.ndarray
+    ) -> tuple[np.ndarray, list[dict[str, Any]]]:
+        """Rewards (B,) and, for every episode, the info that a monitored environment gives at its end."""
+        rewards = task.score(episodes, actions)
+        metrics = task.metrics(episodes, actions) if hasattr(task, "metrics") else {}
+        seconds = round((time.time_ns() - self.start_time) / 1e9, 6)
+        rows = [{name: float(values[i]) for name, values in metrics.items()} for i in range(len(rewards))]
+        infos = [
+            {**row, "episode": {**row, "r": float(reward), "l": task.episode_length, "t": seconds}}
+            for reward, row in zip(rewards, rows, strict=True)
+        ]
+        return rewards, infos
+
+    def _metric_names(self) -> list[str]:
+        newest = self.ep_info_buffer[-1] if self.ep_info_buffer else {}
+        return [name for name in newest if name not in ("r", "l", "t")]
+
+
+def task_of(env: VecEnv) -> Any:
+    """The task behind a vector environment of ``EpisodicTaskEnv``.
+
+    Raises:
+        ValueError: there is none, or a wrapper changes its observations or actions.
+    """
+    try:
+        task = env.get_attr("task", 0)[0]
+    except AttributeError as error:
+        raise ValueError(
+            "env must be an EpisodicTaskEnv, or a vector environment of them: its episodes come from a task"
+        ) from error
+    if env.observation_space != task.observation_space or env.action_space != task.action_space:
+        raise ValueError(
+            "env must not change the observations or actions of its task: whole episodes are drawn from "
+            f"the task itself. It has {env.observation_space} and {env.action_space}, the task "
+            f"{task.observation_space} and {task.action_space}"
+        )
+    return task
+
+
+def to_tensors(
+    observations: np.ndarray | dict[str, np.ndarray], device: torch.device
+) -> Tensor | dict[str, Tensor]:
+    """The same observations on a device."""
+    if isinstance(observations, dict):
+        return {key: torch.as_tensor(part, device=device) for key, part in observations.items()}
+    return torch.as_tensor(observations, device=device)
+
+
+def _default_loss(action_space: spaces.Space) -> Loss:
+    return cross_entropy if isinstance(action_space, spaces.Discrete) else squared_error
+
+
+class _ProgressBar(ProgressBarCallback):
+    """SB3's progress bar, moved by the steps that were really taken."""
+
+    def _on_step(self) -> bool:
+        self.pbar.update(self.num_timesteps - self.model._num_timesteps_at_start - self.pbar.n)
+        return True
