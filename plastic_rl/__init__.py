@@ -8,9 +8,18 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from plastic_rl.envs import (
+    Episodes,
+    EpisodicTask,
+    EpisodicTaskEnv,
+    ImageCompletionTask,
     Lifetime,
+    OmniglotTask,
+    PatternMemoryTask,
+    PlasticImageCompletionEnv,
     PlasticMazeEnv,
     PlasticMazeVectorEnv,
+    PlasticOmniglotEnv,
+    PlasticPatternMemoryEnv,
     PreviousActionReward,
     reference_levels,
     register_environments,
@@ -19,19 +28,30 @@ from plastic_rl.envs import (
 if TYPE_CHECKING:
     from plastic_rl.policies import PlasticPolicy, PlasticRNN
     from plastic_rl.training.a2c import PlasticA2C
+    from plastic_rl.training.plasticity_callback import PlasticityCallback
     from plastic_rl.training.settings import hyperparams
     from plastic_rl.training.vec_env import GymnasiumVecEnv, make_vec_env
 
 __version__ = version("plastic-rl")
 
 __all__ = [
+    "Episodes",
+    "EpisodicTask",
+    "EpisodicTaskEnv",
     "GymnasiumVecEnv",
+    "ImageCompletionTask",
     "Lifetime",
+    "OmniglotTask",
+    "PatternMemoryTask",
     "PlasticA2C",
+    "PlasticImageCompletionEnv",
     "PlasticMazeEnv",
     "PlasticMazeVectorEnv",
+    "PlasticOmniglotEnv",
+    "PlasticPatternMemoryEnv",
     "PlasticPolicy",
     "PlasticRNN",
+    "PlasticityCallback",
     "PreviousActionReward",
     "__version__",
     "hyperparams",
@@ -45,6 +65,7 @@ _LAZY = {
     "PlasticA2C": "plastic_rl.training.a2c",
     "PlasticPolicy": "plastic_rl.policies",
     "PlasticRNN": "plastic_rl.policies",
+    "PlasticityCallback": "plastic_rl.training.plasticity_callback",
     "hyperparams": "plastic_rl.training.settings",
     "make_vec_env": "plastic_rl.training.vec_env",
 }

@@ -13,6 +13,11 @@ _MAZE = {
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "PlasticMaze-v0": {**_MAZE},
     "PlasticMazePrevAction-v0": {**_MAZE, "kwargs": {"observe_previous_action": True}},
+    "PlasticPatternMemory-v0": {"entry_point": "plastic_rl.envs.pattern_memory:PlasticPatternMemoryEnv"},
+    "PlasticImageCompletion-v0": {
+        "entry_point": "plastic_rl.envs.image_completion:PlasticImageCompletionEnv"
+    },
+    "PlasticOmniglot-v0": {"entry_point": "plastic_rl.envs.omniglot:PlasticOmniglotEnv"},
 }
 """Arguments of `gymnasium.register`, by environment id."""
 

@@ -16,8 +16,8 @@ def test_every_id_is_registered_once_and_quietly():
 
 
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
-def test_every_id_makes_a_checked_environment_with_a_card(env_id):
-    env = gym.make(env_id)
+def test_every_id_makes_a_checked_environment_with_a_card(env_id, made_up):
+    env = gym.make(env_id, **made_up.get(env_id, {}))
     check_env(env.unwrapped)
     for heading in ("Description", "Action Space", "Observation Space", "Rewards", "Starting State"):
         assert f"## {heading}" in type(env.unwrapped).__doc__

@@ -1,0 +1,33 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def omniglot_data():
+    """40 made-up characters of 6 drawings each, in 8 alphabets of which the last 3 are for evaluation."""
+    rng = np.random.default_rng(0)
+    alphabets = np.repeat(np.arange(8), 5)
+    return SimpleNamespace(
+        images=(255 * (rng.random((40, 6, 31, 31)) < 0.1)).astype(np.uint8),
+        alphabets=np.array([f"alphabet {number}" for number in alphabets]),
+        background=alphabets < 5,
+    )
+
+
+@pytest.fixture(scope="session")
+def cifar10_data():
+    """Made-up images: 30 for training, 20 for testing."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(256, size=(50, 3, 32, 32), dtype=np.uint8)
+    return SimpleNamespace(train=images[:30], test=images[30:])
+
+
+@pytest.fixture(scope="session")
+def made_up(omniglot_data, cifar10_data):
+    """The arguments that let an environment be made without data files, by id."""
+    return {
+        "PlasticOmniglot-v0": {"data": omniglot_data, "n_validation": 10, "n_test": 10},
+        "PlasticImageCompletion-v0": {"data": cifar10_data},
+    }
