@@ -15,12 +15,11 @@ _BATCH = 10_000
 # A pickle is a program. These are the instructions that build numbers, strings, lists, dicts and tuples, and
 # the three (GLOBAL, REDUCE, BUILD) that an array takes; they only get to the stand-ins below.
 _INSTRUCTIONS = {
-    *("PROTO", "FRAME", "STOP", "MARK", "POP", "NONE", "NEWTRUE", "NEWFALSE"),
-    *("INT", "BININT", "BININT1", "BININT2", "LONG1", "STRING", "BINSTRING", "SHORT_BINSTRING"),
-    *("BINBYTES", "SHORT_BINBYTES", "BINUNICODE", "SHORT_BINUNICODE"),
-    *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "EMPTY_LIST", "LIST", "APPEND", "APPENDS"),
+    *("PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2"),
+    *("BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINUNICODE", "SHORT_BINUNICODE"),
+    *("EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_LIST", "APPEND", "APPENDS"),
     *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
-    *("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "GET", "BINGET", "LONG_BINGET"),
+    *("BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET"),
     *("GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD"),
 }
 # Per image: a label and a file name, each with its place in the memo. A larger place in the memo would make
@@ -96,7 +95,7 @@ def read_python_batch(name: str, data: bytes) -> tuple[NDArray[np.uint8], NDArra
         batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in batch.items()}
         _version, shape, dtype, fortran_order, content = batch["data"].state
         labels = np.array([int(label) for label in batch["labels"]], np.int64)
-        known = dtype.name in ("u1", b"u1") and isinstance(content, bytes) and not fortran_order
+        known = dtype.name in ("u1", b"u1") and isinstance(content, bytes)
     # A damaged pickle can fail in any way at all, each of which means the same.
     except Exception as error:
         reason = str(error) or type(error).__name__
@@ -105,7 +104,8 @@ def read_python_batch(name: str, data: bytes) -> tuple[NDArray[np.uint8], NDArra
     if not known or not 1 <= n <= _BATCH or shape != (n, _PIXELS) or len(content) != n * _PIXELS:
         form = f"1 to {_BATCH:,} labels and as many rows of {_PIXELS:,} bytes"
         raise BadDataError(f"{name} is not a batch of CIFAR-10: it has not {form}")
-    return np.frombuffer(content, np.uint8).reshape(n, 3, 32, 32), labels
+    rows = np.frombuffer(content, np.uint8).reshape(shape, order="F" if fortran_order else "C")
+    return rows.reshape(n, 3, 32, 32), labels
 
 
 def _check_instructions(data: bytes) -> None:
@@ -115,7 +115,7 @@ def _check_instructions(data: bytes) -> None:
         kind = instruction.name
         if kind not in _INSTRUCTIONS:
             raise pickle.UnpicklingError(f"it contains {kind}, which no image batch needs")
-        if kind in ("PUT", "BINPUT", "LONG_BINPUT"):
+        if kind in ("BINPUT", "LONG_BINPUT"):
             place = max(place, int(argument or 0))
         tuples += kind.startswith("TUPLE")
     if place > _MAX_MEMO or tuples > _MAX_TUPLES:

@@ -18,7 +18,7 @@ from plastic_rl.envs.dataset_members import files_below
 logger = logging.getLogger(__name__)
 
 # Part of every key: raise it when what is stored, or how images are decoded, changes.
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def source(path: Path) -> Source:
 def cache_folder() -> Path:
     """Where downloads and decoded arrays are kept: `PLASTIC_RL_CACHE`, or the user's folder for caches."""
     if chosen := os.environ.get("PLASTIC_RL_CACHE"):
-        return Path(chosen)
+        return Path(os.path.expanduser(chosen))
     if sys.platform == "win32":
         parent = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":

@@ -44,7 +44,7 @@ def read_members(path: Path, limit: Limit, total: int) -> Iterator[tuple[PurePos
     Args:
         path: a name in `.zip`, a name in `.tar.gz`, or a folder.
         limit: the largest size, in bytes, that a file of this name may have; 0 for files that are not wanted.
-        total: the largest size of an archive's whole content, in bytes.
+        total: the largest size of an archive, packed and unpacked, in bytes.
 
     Yields:
         Each file's name below the root and its content, in no particular order.
@@ -57,6 +57,7 @@ def read_members(path: Path, limit: Limit, total: int) -> Iterator[tuple[PurePos
     if path.is_dir():
         yield from _folder_members(path, limit)
         return
+    _check_size(path, path.stat().st_size, total)
     with path.open("rb") as file:
         members = _zip_members if path.suffix == ".zip" else _tar_members
         try:

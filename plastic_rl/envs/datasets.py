@@ -43,6 +43,12 @@ class OmniglotData:
     background: NDArray[np.bool_]
     sources: tuple[Path, ...]
 
+    def __str__(self) -> str:
+        n, complete = len(self.images), sum(CHARACTERS.values())
+        count = f"{n:,}" if n == complete else f"{n:,} of {complete:,}"
+        names = f"{count} characters of {len(np.unique(self.alphabets))} alphabets"
+        return f"{names}, 20 drawings each, from {' and '.join(map(str, self.sources))}"
+
 
 @dataclass(frozen=True, eq=False)
 class Cifar10Data:
@@ -58,6 +64,11 @@ class Cifar10Data:
     test: NDArray[np.uint8]
     sources: tuple[Path, ...]
 
+    def __str__(self) -> str:
+        parts = (("training", len(self.train), 5 * BATCH), ("test", len(self.test), BATCH))
+        counts = [f"{n:,}{f' of {full:,}' if n < full else ''} {part} images" for part, n, full in parts]
+        return f"{' and '.join(counts)}, from {self.sources[0]}"
+
 
 def omniglot(data: str | os.PathLike[str] | None = None) -> OmniglotData:
     """Load Omniglot (Lake, Salakhutdinov & Tenenbaum, Science 2015), decoded once and then from the cache.
@@ -67,7 +78,8 @@ def omniglot(data: str | os.PathLike[str] | None = None) -> OmniglotData:
     ever downloaded here.
 
     Args:
-        data: the folder; by default the one named by `PLASTIC_RL_DATA`, then that of `plastic-rl data fetch`.
+        data: the folder, or one of the two itself; by default the folder that `PLASTIC_RL_DATA` names, then
+            that of `plastic-rl data fetch`.
 
     Returns:
         The drawings and what they show.
@@ -81,7 +93,7 @@ def omniglot(data: str | os.PathLike[str] | None = None) -> OmniglotData:
         if found := [half for half in halves if half is not None]:
             return _load_omniglot(tuple(source(half) for half in found))
     names = [f"{half}.zip" for half in CHARACTERS]
-    raise _not_found("Omniglot", " and ".join(names), "omniglot", data)
+    raise _not_found("Omniglot", " or ".join(names), "omniglot", data)
 
 
 def cifar10(data: str | os.PathLike[str] | None = None) -> Cifar10Data:
@@ -93,7 +105,8 @@ def cifar10(data: str | os.PathLike[str] | None = None) -> Cifar10Data:
     ever downloaded here.
 
     Args:
-        data: the folder; by default the one named by `PLASTIC_RL_DATA`, then that of `plastic-rl data fetch`.
+        data: the folder, or the archive itself; by default the folder that `PLASTIC_RL_DATA` names, then that
+            of `plastic-rl data fetch`.
 
     Returns:
         The images.
@@ -112,7 +125,7 @@ def cifar10(data: str | os.PathLike[str] | None = None) -> Cifar10Data:
 @lru_cache(maxsize=1)
 def _load_omniglot(sources: tuple[Source, ...]) -> OmniglotData:
     def build() -> dict[str, NDArray]:
-        logger.info("decoding Omniglot: some seconds, once")
+        logger.warning("decoding Omniglot: some seconds, once")
         halves = [read_omniglot(half.path) for half in sources]
         images, alphabets = (np.concatenate(parts) for parts in zip(*halves, strict=True))
         sizes = [len(half[0]) for half in halves]
@@ -124,22 +137,20 @@ def _load_omniglot(sources: tuple[Source, ...]) -> OmniglotData:
             **cached("omniglot", sources, build), sources=tuple(half.path for half in sources)
         )
     if len(data.images) < sum(CHARACTERS.values()):
-        places = " and ".join(str(path) for path in data.sources)
-        logger.warning("Omniglot is incomplete: %d of 1,623 characters in %s", len(data.images), places)
+        logger.warning("Omniglot is incomplete: %s", data)
     return data
 
 
 @lru_cache(maxsize=1)
 def _load_cifar10(found: Source) -> Cifar10Data:
     def build() -> dict[str, NDArray]:
-        logger.info("decoding CIFAR-10: some seconds, once")
+        logger.warning("decoding CIFAR-10: some seconds, once")
         return dict(zip(("train", "test"), read_cifar10(found.path), strict=True))
 
     with _naming_the_command("cifar10"):
         data = Cifar10Data(**cached("cifar10", [found], build), sources=(found.path,))
     if len(data.train) < 5 * BATCH or len(data.test) < BATCH:
-        counts = f"{len(data.train):,} of 50,000 training and {len(data.test):,} of 10,000 test images"
-        logger.warning("CIFAR-10 is incomplete: %s in %s", counts, found.path)
+        logger.warning("CIFAR-10 is incomplete: %s", data)
     return data
 
 
@@ -151,13 +162,15 @@ def download_folder() -> Path:
 def _data_folders(data: str | os.PathLike[str] | None) -> list[Path]:
     """The folders to look in, in this order."""
     if data is not None:
-        return [Path(data).expanduser()]
+        return [Path(os.path.expanduser(data))]
     chosen = os.environ.get("PLASTIC_RL_DATA")
-    return [*([Path(chosen).expanduser()] if chosen else []), download_folder()]
+    return [*([Path(os.path.expanduser(chosen))] if chosen else []), download_folder()]
 
 
 def _first(folder: Path, inner: str, names: tuple[str, ...]) -> Path | None:
-    """The first of the names that exists in a folder, or else in a folder inside it."""
+    """The first of the names that exists in a folder, or else in a folder inside it; or the path itself."""
+    if folder.name in names and folder.exists():
+        return folder
     places = (parent / name for parent in (folder, folder / inner) for name in names)
     return next((place for place in places if place.exists()), None)
 
@@ -166,7 +179,8 @@ def _not_found(
     dataset: str, names: str, command: str, data: str | os.PathLike[str] | None
 ) -> FileNotFoundError:
     places = [str(place) for folder in _data_folders(data) for place in (folder, folder / command)]
-    where = "" if data is not None else " (PLASTIC_RL_DATA names another folder to look in)"
+    unset = data is None and not os.environ.get("PLASTIC_RL_DATA")
+    where = " (PLASTIC_RL_DATA can name another folder)" if unset else ""
     return FileNotFoundError(
         f"{dataset} is not there: no {names} in {', '.join(places)}{where}. "
         f"`plastic-rl data fetch {command}` downloads it."

@@ -79,7 +79,7 @@ def _read_drawing(name: str, data: bytes) -> NDArray[np.uint8]:
         raise BadDataError(f"{name} has {size[0]} x {size[1]} pixels; Omniglot's drawings have 105 x 105")
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            small = image.convert("L").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+            small = image.convert("L").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise BadDataError(f"{name} is damaged: {error}") from error
     ink = 255 - np.asarray(small)
