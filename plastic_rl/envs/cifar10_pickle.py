@@ -110,13 +110,12 @@ def read_python_batch(name: str, data: bytes) -> tuple[NDArray[np.uint8], NDArra
 
 def _check_instructions(data: bytes) -> None:
     """Read a pickle's instructions without following them."""
-    place = tuples = 0
+    tuples = 0
     for instruction, argument, _ in pickletools.genops(data):
         kind = instruction.name
         if kind not in _INSTRUCTIONS:
             raise pickle.UnpicklingError(f"it contains {kind}, which no image batch needs")
-        if kind in ("BINPUT", "LONG_BINPUT"):
-            place = max(place, int(argument or 0))
+        place = int(argument or 0) if kind in ("BINPUT", "LONG_BINPUT") else 0
         tuples += kind.startswith("TUPLE")
-    if place > _MAX_MEMO or tuples > _MAX_TUPLES:
-        raise pickle.UnpicklingError("it is built in a way that no image batch is")
+        if place > _MAX_MEMO or tuples > _MAX_TUPLES:
+            raise pickle.UnpicklingError("it is built in a way that no image batch is")
