@@ -46,6 +46,8 @@ class ImageFeatures(nn.Module):
             # Keeps the size of the signal, which torch's default shrinks at every layer.
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        # The layout in which the CPU convolves twice as fast, backwards above all.
+        self.to(memory_format=torch.channels_last)
         side = self.side
         for _ in range(_LAYERS):
             side = (side - 1) // 2
@@ -54,9 +56,9 @@ class ImageFeatures(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """images: (..., n_pixels); returns (..., features)."""
         shape = images.shape[:-1]
-        features = images.reshape(-1, 1, self.side, self.side)
+        features = images.reshape(-1, 1, self.side, self.side).contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
-            features = torch.relu(layer(features))
+            features = layer(features).relu_()
         return features.reshape(*shape, self.size)
 
 
