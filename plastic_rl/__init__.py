@@ -26,15 +26,24 @@ from plastic_rl.envs import (
 )
 
 if TYPE_CHECKING:
-    from plastic_rl.policies import PlasticPolicy, PlasticRNN
+    from plastic_rl.policies import (
+        Autoassociator,
+        PlasticClassifier,
+        PlasticPolicy,
+        PlasticRNN,
+        SupervisedPolicy,
+    )
     from plastic_rl.training.a2c import PlasticA2C
+    from plastic_rl.training.evaluation import evaluate_episodes
     from plastic_rl.training.plasticity_callback import PlasticityCallback
     from plastic_rl.training.settings import hyperparams
+    from plastic_rl.training.supervised import SupervisedMetaLearner
     from plastic_rl.training.vec_env import GymnasiumVecEnv, make_vec_env
 
 __version__ = version("plastic-rl")
 
 __all__ = [
+    "Autoassociator",
     "Episodes",
     "EpisodicTask",
     "EpisodicTaskEnv",
@@ -44,6 +53,7 @@ __all__ = [
     "OmniglotTask",
     "PatternMemoryTask",
     "PlasticA2C",
+    "PlasticClassifier",
     "PlasticImageCompletionEnv",
     "PlasticMazeEnv",
     "PlasticMazeVectorEnv",
@@ -53,7 +63,10 @@ __all__ = [
     "PlasticRNN",
     "PlasticityCallback",
     "PreviousActionReward",
+    "SupervisedMetaLearner",
+    "SupervisedPolicy",
     "__version__",
+    "evaluate_episodes",
     "hyperparams",
     "make_vec_env",
     "reference_levels",
@@ -61,11 +74,16 @@ __all__ = [
 
 # Imported when first used: torch takes seconds, which environments and the command line's help do not need.
 _LAZY = {
+    "Autoassociator": "plastic_rl.policies",
     "GymnasiumVecEnv": "plastic_rl.training.vec_env",
     "PlasticA2C": "plastic_rl.training.a2c",
+    "PlasticClassifier": "plastic_rl.policies",
     "PlasticPolicy": "plastic_rl.policies",
     "PlasticRNN": "plastic_rl.policies",
     "PlasticityCallback": "plastic_rl.training.plasticity_callback",
+    "SupervisedMetaLearner": "plastic_rl.training.supervised",
+    "SupervisedPolicy": "plastic_rl.policies",
+    "evaluate_episodes": "plastic_rl.training.evaluation",
     "hyperparams": "plastic_rl.training.settings",
     "make_vec_env": "plastic_rl.training.vec_env",
 }

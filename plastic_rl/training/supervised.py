@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import safe_mean
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
 from plastic_rl.envs.episodic import Episodes
@@ -319,11 +319,11 @@ def task_of(env: VecEnv) -> Any:
         raise ValueError(
             "env must be an EpisodicTaskEnv, or a vector environment of them: its episodes come from a task"
         ) from error
-    if env.observation_space != task.observation_space or env.action_space != task.action_space:
+    same = env.observation_space == task.observation_space and env.action_space == task.action_space
+    if not same or unwrap_vec_normalize(env) is not None:
         raise ValueError(
             "env must not change the observations or actions of its task: whole episodes are drawn from "
-            f"the task itself. It has {env.observation_space} and {env.action_space}, the task "
-            f"{task.observation_space} and {task.action_space}"
+            f"the task itself, with {task.observation_space} and {task.action_space}"
         )
     return task
 
