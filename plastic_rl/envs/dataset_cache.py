@@ -86,7 +86,7 @@ def cached(
 
 def _load(file: Path, key: NDArray[np.str_]) -> dict[str, NDArray[Any]] | None:
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             if not np.array_equal(stored["key"], key):
                 return None
             return {name: stored[name] for name in stored.files if name != "key"}
