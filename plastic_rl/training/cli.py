@@ -1,4 +1,4 @@
-"""The command line: ``plastic-rl train | evaluate | watch``, also ``python -m plastic_rl``."""
+"""The command line: ``plastic-rl train | evaluate | watch | data``, also ``python -m plastic_rl``."""
 
 import argparse
 import os
@@ -25,6 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parser().parse_args(argv)
+        if arguments.command == "data":
+            from plastic_rl.training import data_commands
+
+            return data_commands.data(arguments)
         # Torch's threads otherwise spin while they wait, which brings training to a crawl as soon as another
         # program wants one of the cores. It is read when torch is imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -59,17 +63,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="plastic-rl", description="Train, evaluate and watch agents with plastic connections."
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,evaluate,watch}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,evaluate,watch,data}")
     _add_train(commands.add_parser("train", help="train an agent on an environment"))
     _add_evaluate(commands.add_parser("evaluate", help="mean return of a trained agent over whole episodes"))
     _add_watch(commands.add_parser("watch", help="record one episode of a trained agent as an animation"))
+    _add_data(commands.add_parser("data", help="download Omniglot and CIFAR-10, or see what is there"))
     return parser
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
     train.description = "Train an agent and store model, settings, logs and figures in a folder."
     train.add_argument("env_id", metavar="ENV_ID", nargs="?", help="for example PlasticMaze-v0")
-    train.add_argument("--algo", help=f"one of {', '.join(ALGORITHMS)} (default: plastic_a2c)")
+    train.add_argument(
+        "--algo",
+        help=f"one of {', '.join(ALGORITHMS)} (default: supervised for tasks of whole episodes, such as "
+        "PlasticOmniglot-v0, else plastic_a2c)",
+    )
     train.add_argument("--config", metavar="FILE", type=_path, help="settings in RL-Zoo's format, plain YAML")
     train.add_argument("--timesteps", type=int, metavar="N", help="environment steps of the whole training")
     train.add_argument("--n-envs", type=int, metavar="N", help="environments stepped together")
@@ -90,6 +99,24 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         "--output", metavar="FOLDER", type=_path, help="default: runs/<algorithm>/<environment>_<number>"
     )
     train.add_argument("--resume", metavar="FOLDER", type=_path, help="go on with the run in this folder")
+    _add_tracking(train.add_argument_group("Weights & Biases"))
+
+
+def _add_tracking(tracking: argparse._ArgumentGroup) -> None:
+    tracking.add_argument(
+        "--track",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="record the run (default: only where a tracked run is resumed)",
+    )
+    tracking.add_argument("--wandb-project", metavar="NAME", help="default: $WANDB_PROJECT, else plastic-rl")
+    tracking.add_argument("--wandb-entity", metavar="NAME", help="user or team (default: your own)")
+    tracking.add_argument("--wandb-run-name", metavar="NAME", help="default: the name of the run's folder")
+    tracking.add_argument(
+        "--wandb-mode",
+        choices=("online", "offline"),
+        help="default: $WANDB_MODE, else online; offline needs no account, upload later with wandb sync",
+    )
 
 
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
@@ -106,6 +133,34 @@ def _add_watch(watch: argparse.ArgumentParser) -> None:
     _add_model(watch)
     watch.add_argument(
         "--output", metavar="FILE", type=_path, default=Path("episode.gif"), help="default: episode.gif"
+    )
+
+
+def _add_data(data: argparse.ArgumentParser) -> None:
+    data.description = "The images that PlasticOmniglot-v0 and PlasticImageCompletion-v0 need."
+    commands = data.add_subparsers(dest="data_command", required=True, metavar="{fetch,check}")
+    fetch = commands.add_parser("fetch", help="download the official archives")
+    fetch.description = "Download the official archives, compare their checksums and read them once."
+    fetch.add_argument(
+        "dataset",
+        nargs="?",
+        default="all",
+        choices=("omniglot", "cifar10", "all"),
+        help="CIFAR-10 has 170 MB, Omniglot 16 MB (default: all)",
+    )
+    fetch.add_argument(
+        "--output", metavar="FOLDER", type=_path, help="default: where the environments look for them"
+    )
+    check = commands.add_parser("check", help="say what is there")
+    check.description = (
+        "Say where each dataset is and how much of it; exit code 2 if one is missing or damaged."
+    )
+    check.add_argument(
+        "folder",
+        metavar="FOLDER",
+        nargs="?",
+        type=_path,
+        help="default: the folder named by PLASTIC_RL_DATA, then that of fetch",
     )
 
 
