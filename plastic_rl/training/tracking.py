@@ -5,6 +5,7 @@ import os
 import queue
 import secrets
 import shlex
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -197,7 +198,10 @@ class WandbOutput(KVWriter):
                     self._thread.join(FINISH_TIMEOUT)
         if self._thread.is_alive():
             self._stop(f"it does not finish; what it has can be uploaded: {self._upload}")
-            _kill_service()
+            # Whatever the thread waits for, this ends it; so does Python's end, which would wait as well.
+            process = _service_process()
+            if process is not None:
+                process.kill()
             self._thread.join(_GRACE)
 
     def _do(self, action: Action) -> None:
@@ -215,8 +219,6 @@ class WandbOutput(KVWriter):
 
     def _work(self) -> None:
         try:
-            import wandb
-
             run = self._start()
             self._ready.set()
             while (action := self._queue.get()) is not None:
@@ -225,9 +227,7 @@ class WandbOutput(KVWriter):
         # W&B leaves by SystemExit where its service process was killed.
         except (Exception, SystemExit) as error:
             self._stop(f"{type(error).__name__}: {error}")
-            # Otherwise it would try again, and fail with a traceback, when Python ends.
-            with suppress(Exception, SystemExit):
-                wandb.teardown()
+            _end_service()
         finally:
             self._ready.set()
 
@@ -243,8 +243,7 @@ class WandbOutput(KVWriter):
                 raise
             self._report(f"W&B: not online, recording offline instead: {_one_line(error)}")
             # Its service holds on to the run's id.
-            with suppress(Exception, SystemExit):
-                wandb.teardown()
+            _end_service()
             run = wandb.init(mode="offline", settings=settings, **self._arguments)
         run.define_metric(_STEP, hidden=True)
         run.define_metric("*", step_metric=_STEP)
@@ -280,11 +279,22 @@ def _one_line(message: object) -> str:
     return " ".join(str(message).split())
 
 
-def _kill_service() -> None:
-    """Kill W&B's service process, which it would wait for when Python ends; it has no public way to do so."""
+def _end_service() -> None:
+    """Let go of W&B's service process, which may be dead or useless."""
+    import wandb
+
+    process = _service_process()
+    # Left to W&B, this would be tried when Python ends, and fail there with a traceback.
+    with suppress(Exception, SystemExit):
+        wandb.teardown()
+    if process is not None:
+        process.kill()
+        process.wait()
+
+
+def _service_process() -> "subprocess.Popen[bytes] | None":
+    """W&B's service process; there is no public way to it."""
     import wandb
 
     connection = getattr(wandb.setup(), "_connection", None)
-    process = getattr(getattr(connection, "_proc", None), "_process", None)
-    if process is not None:
-        process.kill()
+    return getattr(getattr(connection, "_proc", None), "_process", None)
