@@ -97,12 +97,42 @@ class OmniglotTask:
             image=spaces.Box(0, 1, (SIDE * SIDE,), np.float32), label=spaces.Box(0, 1, (n_way,), np.float32)
         )
 
-    def sample_episodes(self, batch: int, rng: np.random.Generator) -> Episodes:
-        """Draw episodes: images (T, B, 961), labels (T, B, N) one-hot, targets (B,) integers below N."""
-        n, k = self.n_way, self.k_shot
-        characters = self.characters[draw_distinct(rng, batch, len(self.characters), n)]
-        rotations = rng.integers(4, size=(batch, n))
-        drawings = draw_distinct(rng, batch * n, self.images.shape[1], k + 1).reshape(batch, n, k + 1)
+    def sample_episodes(
+        self,
+        batch: int,
+        rng: np.random.Generator,
+        *,
+        pool_classes: int | None = None,
+        pool_drawings: int = 4,
+    ) -> Episodes:
+        """Draw episodes: images (T, B, 961), labels (T, B, N) one-hot, targets (B,) integers below N.
+
+        Args:
+            batch: number of episodes B.
+            rng: where everything random comes from.
+            pool_classes: if given, the whole batch is drawn from so many turned characters, at least N. Each
+                episode on its own is distributed as ever, but the same drawings come up in many of them, and
+                a network looks at each just once: training gets by with a fraction of the convolutions. For
+                scores, draw without: episodes that share drawings are not independent.
+            pool_drawings: drawings of each of them, from K + 1 to all.
+
+        Raises:
+            ValueError: an argument is outside of its range.
+        """
+        n, k, n_drawings = self.n_way, self.k_shot, self.images.shape[1]
+        if pool_classes is None:
+            characters = self.characters[draw_distinct(rng, batch, len(self.characters), n)]
+            rotations = rng.integers(4, size=(batch, n))
+            drawings = draw_distinct(rng, batch * n, n_drawings, k + 1).reshape(batch, n, k + 1)
+        else:
+            _check_pool(pool_classes, (n, len(self.characters)), pool_drawings, (k + 1, n_drawings))
+            pool = draw_distinct(rng, 1, len(self.characters), pool_classes)[0]
+            pool_rotations = rng.integers(4, size=pool_classes)
+            pooled = draw_distinct(rng, pool_classes, n_drawings, pool_drawings)
+            members = draw_distinct(rng, batch, pool_classes, n)
+            shown = draw_distinct(rng, batch * n, pool_drawings, k + 1).reshape(batch, n, k + 1)
+            characters, rotations = self.characters[pool[members]], pool_rotations[members]
+            drawings = pooled[members[:, :, None], shown]
         labels = rng.permuted(np.tile(np.arange(n), (batch, 1)), axis=1)
 
         # Step by step: which of the episode's classes is shown, and which of its drawings.
@@ -115,9 +145,9 @@ class OmniglotTask:
         images = self._rotated(
             characters[episode, classes], drawings[episode, classes, shots], rotations[episode, classes]
         )
-        shown = rng.permuted(labels, axis=1) if self.shuffle_labels else labels
+        told = rng.permuted(labels, axis=1) if self.shuffle_labels else labels
         one_hot = np.zeros((n * k + 1, batch, n), np.float32)
-        one_hot[:-1] = np.eye(n, dtype=np.float32)[shown[episode, classes[:-1]]]
+        one_hot[:-1] = np.eye(n, dtype=np.float32)[told[episode, classes[:-1]]]
         return Episodes({"image": images, "label": one_hot}, labels[episode, classes[-1]])
 
     def _rotated(
@@ -157,6 +187,17 @@ class OmniglotTask:
             truth=int(target) if has_query else None,
             title=f"step {len(images)} of {self.episode_length}",
         )
+
+
+def _check_pool(
+    classes: int, class_range: tuple[int, int], drawings: int, drawing_range: tuple[int, int]
+) -> None:
+    for name, value, (least, most) in (
+        ("pool_classes", classes, class_range),
+        ("pool_drawings", drawings, drawing_range),
+    ):
+        if check_count(name, value, least=least) > most:
+            raise ValueError(f"{name} must be at most {most} here, got {value}")
 
 
 def _split_characters(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
@@ -70,6 +71,8 @@ class SupervisedMetaLearner(BaseAlgorithm):
         max_grad_norm: largest norm of the gradient; None leaves it as it is.
         loss_fn: from outputs (B, n_outputs) and targets (B, *action shape) to a scalar; by default
             ``squared_error`` for Box actions and ``cross_entropy`` for Discrete ones.
+        sample_kwargs: further arguments of the task's ``sample_episodes`` in training, such as Omniglot's
+            ``pool_classes``.
         stats_window_size: episodes that the logged means run over.
         tensorboard_log: folder of the TensorBoard log.
         policy_kwargs: for the policy: ``alpha``, ``eta``, ``optimizer_class``, ...
@@ -99,6 +102,7 @@ class SupervisedMetaLearner(BaseAlgorithm):
         batch_size: int = 32,
         max_grad_norm: float | None = None,
         loss_fn: Loss | None = None,
+        sample_kwargs: dict[str, Any] | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -124,6 +128,7 @@ class SupervisedMetaLearner(BaseAlgorithm):
         self.batch_size = batch_size
         self.max_grad_norm = max_grad_norm
         self.loss_fn = loss_fn
+        self.sample_kwargs = sample_kwargs
         self.episode_rng: np.random.Generator | None = None
         if _init_setup_model:
             self._setup_model()
@@ -146,6 +151,8 @@ class SupervisedMetaLearner(BaseAlgorithm):
             raise ValueError(
                 f"policy must be a subclass of SupervisedPolicy, got {self.policy_class.__name__}"
             )
+        if self.env is not None and self.sample_kwargs:
+            _check_sample_kwargs(task_of(self.env), self.sample_kwargs)
         self._setup_lr_schedule()
         # A loaded model goes on drawing where the saved one stood.
         saved = self.episode_rng
@@ -214,7 +221,7 @@ class SupervisedMetaLearner(BaseAlgorithm):
         while go_on and self.num_timesteps < total_timesteps:
             callback.on_rollout_start()
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
-            episodes = task.sample_episodes(self.batch_size, self.episode_rng)
+            episodes = task.sample_episodes(self.batch_size, self.episode_rng, **(self.sample_kwargs or {}))
             actions = self.train(episodes)
             rewards, infos = self._scores(task, episodes, actions)
             dones = np.ones(len(infos), dtype=bool)
@@ -335,6 +342,16 @@ def to_tensors(
     if isinstance(observations, dict):
         return {key: torch.as_tensor(part, device=device) for key, part in observations.items()}
     return torch.as_tensor(observations, device=device)
+
+
+def _check_sample_kwargs(task: Any, sample_kwargs: dict[str, Any]) -> None:
+    try:
+        inspect.signature(task.sample_episodes).bind(1, None, **sample_kwargs)
+    except TypeError as error:
+        raise ValueError(
+            f"sample_kwargs must be arguments of {type(task).__name__}.sample_episodes, "
+            f"got {sample_kwargs!r}: {error}"
+        ) from error
 
 
 def _default_loss(action_space: spaces.Space) -> Loss:

@@ -26,9 +26,9 @@ def identify(known, images):
     return np.array(found).reshape(*images.shape[:2], 3)
 
 
-def draw(data, batch=200, seed=0, **arguments):
+def draw(data, batch=200, seed=0, pool=None, **arguments):
     task = OmniglotTask(data=data, **{**SIZES, **arguments})
-    return task, task.sample_episodes(batch, np.random.default_rng(seed))
+    return task, task.sample_episodes(batch, np.random.default_rng(seed), **(pool or {}))
 
 
 def match(episodes):
@@ -63,9 +63,19 @@ def test_the_papers_numbers_are_the_default():
     assert len(OmniglotTask(data=images, n_validation=0).characters) == 1523
 
 
-@pytest.mark.parametrize(("n_way", "k_shot"), [(5, 1), (3, 4), (2, 5)])
-def test_an_episode_shows_each_class_and_asks_for_another_drawing(omniglot_data, n_way, k_shot):
-    task, episodes = draw(omniglot_data, n_way=n_way, k_shot=k_shot)
+@pytest.mark.parametrize(
+    ("n_way", "k_shot", "pool"),
+    [
+        (5, 1, None),
+        (3, 4, None),
+        (2, 5, None),
+        (5, 1, {"pool_classes": 8}),
+        (5, 1, {"pool_classes": 5, "pool_drawings": 2}),
+        (3, 4, {"pool_classes": 20, "pool_drawings": 6}),
+    ],
+)
+def test_an_episode_shows_each_class_and_asks_for_another_drawing(omniglot_data, n_way, k_shot, pool):
+    task, episodes = draw(omniglot_data, n_way=n_way, k_shot=k_shot, pool=pool)
     images, labels = episodes.observations["image"], episodes.observations["label"]
     assert images.shape == (n_way * k_shot + 1, 200, 961)
     assert labels.shape == (n_way * k_shot + 1, 200, n_way)
@@ -92,6 +102,27 @@ def test_an_episode_shows_each_class_and_asks_for_another_drawing(omniglot_data,
         assert (character, quarter) == asked[0][:2]
         assert drawing not in {one[2] for one in asked}
     assert set(shown[..., 0].ravel()) <= set(task.characters)
+
+
+def test_a_pool_is_all_that_a_batch_shows(omniglot_data):
+    _, episodes = draw(omniglot_data, pool={"pool_classes": 8, "pool_drawings": 3})
+    shown = identify(tell_apart(omniglot_data), episodes.observations["image"]).reshape(-1, 3)
+    assert len(np.unique(shown[:, [0, 2]], axis=0)) == 8
+    assert len(np.unique(shown, axis=0)) == 24
+
+
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        ({"pool_classes": 4}, "pool_classes must be an integer of at least 5, got 4"),
+        ({"pool_classes": 21}, "pool_classes must be at most 20 here, got 21"),
+        ({"pool_classes": 8, "pool_drawings": 1}, "pool_drawings must be an integer of at least 2, got 1"),
+        ({"pool_classes": 8, "pool_drawings": 7}, "pool_drawings must be at most 6 here, got 7"),
+    ],
+)
+def test_bad_pools_are_refused(omniglot_data, pool, message):
+    with pytest.raises(ValueError, match=message):
+        draw(omniglot_data, pool=pool)
 
 
 def test_everything_is_drawn_evenly(omniglot_data):

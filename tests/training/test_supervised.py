@@ -209,6 +209,37 @@ def test_a_loss_of_ones_own() -> None:
     assert seen == [((5,), (5,), torch.int64)]
 
 
+class Biased(First):
+    """The first class can be told to be always the same."""
+
+    def sample_episodes(self, batch: int, rng: np.random.Generator, *, first: int | None = None) -> Episodes:
+        classes = super().sample_episodes(batch, rng).observations
+        if first is not None:
+            classes[0] = first
+        return Episodes(classes, 10 + classes[0])
+
+
+def test_arguments_of_the_draw_hold_in_training() -> None:
+    drawn: list[int] = []
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        drawn.extend(targets.tolist())
+        return outputs.sum()
+
+    model = SupervisedMetaLearner(
+        "RNNPolicy",
+        EpisodicTaskEnv(Biased()),
+        batch_size=20,
+        loss_fn=loss,
+        sample_kwargs={"first": 3},
+        policy_kwargs={"hidden_size": 4},
+    )
+    model.learn(60)
+    assert drawn == [3] * 20
+    with pytest.raises(ValueError, match=r"sample_kwargs must be arguments of Biased.*'second'"):
+        SupervisedMetaLearner("RNNPolicy", EpisodicTaskEnv(Biased()), sample_kwargs={"second": 3})
+
+
 def test_the_gradient_is_clipped() -> None:
     sgd = {"optimizer_class": torch.optim.SGD}
     free, clipped = (
