@@ -69,7 +69,7 @@ def read_members(path: Path, limit: Limit, total: int) -> Iterator[tuple[PurePos
             raise BadDataError(f"{path} is truncated or damaged: {reason}") from error
 
 
-def files_below(folder: Path, depth: int = 3) -> Iterator[tuple[PurePosixPath, os.stat_result]]:
+def files_below(folder: str | Path, depth: int = 3) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the plain files in a folder and its sub-folders, with their size and time, sorted by name.
 
     Args:
@@ -77,20 +77,21 @@ def files_below(folder: Path, depth: int = 3) -> Iterator[tuple[PurePosixPath, o
         depth: levels of folders, `folder` included; a link back to a parent folder ends there.
 
     Yields:
-        The path below `folder`, and its status.
+        The path below `folder`, with slashes, and its status.
     """
     with os.scandir(folder) as scanned:
         entries = sorted(scanned, key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_file():
-            yield PurePosixPath(entry.name), entry.stat()
+            yield entry.name, entry.stat()
         elif depth > 1 and entry.is_dir():
-            for name, status in files_below(Path(entry.path), depth - 1):
-                yield entry.name / name, status
+            for name, status in files_below(entry.path, depth - 1):
+                yield f"{entry.name}/{name}", status
 
 
 def _folder_members(folder: Path, limit: Limit) -> Iterator[tuple[PurePosixPath, bytes]]:
-    for name, status in files_below(folder):
+    for below, status in files_below(folder):
+        name = PurePosixPath(below)
         if allowed := limit(name):
             _check_size(folder / name, status.st_size, allowed)
             yield name, (folder / name).read_bytes()

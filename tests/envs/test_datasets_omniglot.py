@@ -102,11 +102,15 @@ def test_one_half_is_enough_and_said_to_be_one(tmp_path, caplog, name):
 
 
 def test_drawings_are_in_the_order_of_their_names(tmp_path):
-    members = half(characters=1)
-    for row, name in enumerate(members):
-        members[name] = drawing((0, 5 * row, 104, 5 * row))
+    members = half(characters=1, alphabets=2)
+    for number, name in enumerate(members):
+        # One line further down in every drawing, half as long in the second alphabet.
+        length, row = 104 if number < 20 else 52, 5 * (number % 20)
+        members[name] = drawing((0, row, length, row))
     backwards = dict(reversed(members.items()))
-    images, _ = read_omniglot(write_zip(tmp_path / "a.zip", backwards))
+    images, alphabets = read_omniglot(write_zip(tmp_path / "a.zip", backwards))
+    assert alphabets.tolist() == ["Alphabet_0", "Alphabet_1"]
+    assert images[0].sum() > 1.5 * images[1].sum()
     heights = (images[0].sum(2) * np.arange(31)).sum(1) / images[0].sum((1, 2))
     assert (np.diff(heights) > 0).all()
     write_folder(tmp_path, members)
