@@ -1,0 +1,115 @@
+"""Environments of other packages: they train as they are, with no more than their own wrappers."""
+
+import importlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.evaluation import evaluate_policy
+
+import plastic_rl
+from plastic_rl.training.a2c import PlasticA2C
+
+SMALL: dict[str, Any] = {"n_steps": 16, "seed": 0, "device": "cpu", "policy_kwargs": {"hidden_size": 8}}
+
+
+def minigrid_memory() -> gym.Env:
+    wrappers = pytest.importorskip("minigrid.wrappers")
+    return wrappers.ImgObsWrapper(gym.make("MiniGrid-MemoryS7-v0", max_steps=20))
+
+
+def minigrid_memory_with_mission() -> gym.Env:
+    wrappers = pytest.importorskip("minigrid.wrappers")
+    return wrappers.FlatObsWrapper(gym.make("MiniGrid-MemoryS7-v0", max_steps=20))
+
+
+def popgym_repeat() -> gym.Env:
+    pytest.importorskip("popgym")
+    return gym.make("popgym-RepeatPreviousEasy-v0")
+
+
+def popgym_pendulum() -> gym.Env:
+    pytest.importorskip("popgym")
+    return gym.make("popgym-PositionOnlyPendulumEasy-v0", max_episode_steps=20)
+
+
+def neurogym_delayed_match() -> gym.Env:
+    neurogym = pytest.importorskip("neurogym")
+    # Its tasks never end, and step while they are reset, which Gymnasium's checker cannot follow; their
+    # metadata has none of the keys that Gymnasium asks for.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*doesn't include `render_modes`")
+        env = gym.make("DelayMatchSample-v0", dt=100, max_episode_steps=40, disable_env_checker=True)
+    return neurogym.wrappers.PassAction(env)
+
+
+ENVIRONMENTS: list[tuple[Callable[[], gym.Env], str]] = [
+    (minigrid_memory, "MlpPolicy"),
+    (minigrid_memory_with_mission, "MlpPolicy"),
+    (popgym_repeat, "MlpPolicy"),
+    (popgym_pendulum, "MlpPolicy"),
+    (neurogym_delayed_match, "MlpPolicy"),
+]
+
+
+@pytest.mark.parametrize(("make", "policy"), ENVIRONMENTS, ids=lambda item: getattr(item, "__name__", item))
+def test_learns_predicts_and_comes_back(make: Callable[[], gym.Env], policy: str, tmp_path: Any) -> None:
+    env = plastic_rl.make_vec_env(make, n_envs=2, seed=0)
+    model = PlasticA2C(policy, env, **SMALL)
+    before = {name: value.clone() for name, value in model.policy.state_dict().items()}
+    model.learn(128)
+    after = model.policy.state_dict()
+    assert all(value.isfinite().all() for value in after.values())
+    assert not after["core.w"].equal(before["core.w"])
+    assert model.ep_info_buffer, "no episode ended"
+
+    returns, lengths = evaluate_policy(model, env, n_eval_episodes=2, return_episode_rewards=True)
+    assert np.isfinite(returns).all()
+    assert max(lengths) <= 60
+
+    model.save(tmp_path / "model")
+    env.seed(5)
+    obs = env.reset()
+    loaded = PlasticA2C.load(tmp_path / "model", device="cpu")
+    state = same = None
+    for _ in range(3):
+        actions, state = model.predict(obs, state, deterministic=True)
+        again, same = loaded.predict(obs, same, deterministic=True)
+        assert all(env.action_space.contains(action) for action in actions)
+        np.testing.assert_array_equal(actions, again)
+        np.testing.assert_array_equal(state.trace, same.trace)
+        obs = env.step(actions)[0]
+    assert np.abs(state.trace).max() > 0
+    env.close()
+
+
+def task_of_a_lifetime(env: Any, np_random: np.random.Generator) -> None:
+    """A pole as long as this lifetime says, for `sample_task` of `Lifetime`."""
+    env.length = np_random.uniform(0.25, 1.0)
+
+
+def test_rl_zoo_builds_the_meta_learning_wrappers(zoo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rl_zoo3.utils import get_wrapper_class
+
+    # A module that settings files could name; test modules have no importable name of their own.
+    tasks = type(warnings)("tasks_for_rl_zoo")
+    monkeypatch.setattr(tasks, "pole", task_of_a_lifetime, raising=False)
+    monkeypatch.setitem(importlib.sys.modules, "tasks_for_rl_zoo", tasks)
+    lifetime = {"episodes": 3, "sample_task": "tasks_for_rl_zoo:pole"}
+    entry = [
+        {"plastic_rl.envs.wrappers.Lifetime": lifetime},
+        {"plastic_rl.envs.wrappers.PreviousActionReward": {"reward_range": [0, 1]}},
+    ]
+    wrapper = get_wrapper_class({"env_wrapper": entry})
+    env = plastic_rl.make_vec_env("CartPole-v1", 2, seed=0, wrapper_class=wrapper)
+    assert env.observation_space.shape == (4 + 2 + 1 + 1,)
+    lengths = {pole.unwrapped.length for pole in env.envs}
+    model = PlasticA2C("MlpPolicy", env, **SMALL).learn(400)
+    ended = [info["inner_episode"] for info in env.buf_infos]
+    assert max(ended) <= 2
+    assert len({pole.unwrapped.length for pole in env.envs} | lengths) > 2
+    assert min(record["l"] for record in model.ep_info_buffer) >= 3 * 8
+    env.close()
