@@ -157,4 +157,4 @@ class ProgressCallback(BaseCallback):
         if not episodes:
             return "no episode finished yet"
         mean = safe_mean([info["r"] for info in episodes])
-        return f"mean return {mean:.1f} (last {len(episodes)} episodes{self._levels})"
+        return f"mean return {mean:.5g} (last {len(episodes)} episodes{self._levels})"

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import yaml
+from gymnasium.envs.registration import load_env_creator
 
+from plastic_rl.envs.episodic import EpisodicTaskEnv
 from plastic_rl.training.values import check_names, load_yaml, merge
 
 ALGORITHMS: dict[str, str] = {
     "plastic_a2c": "plastic_rl.training.a2c:PlasticA2C",
+    "supervised": "plastic_rl.training.supervised:SupervisedMetaLearner",
     "a2c": "stable_baselines3:A2C",
     "recurrent_ppo": "sb3_contrib:RecurrentPPO",
 }
@@ -26,7 +30,7 @@ RUN_KEYS = ("n_envs", "n_timesteps")
 
 # Constructor arguments that no settings file sets: they belong to one run, or are Python classes.
 _NOT_SETTINGS = {"self", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"}
-_NOT_SETTINGS |= {"rollout_buffer_class", "rollout_buffer_kwargs"}
+_NOT_SETTINGS |= {"rollout_buffer_class", "rollout_buffer_kwargs", "loss_fn"}
 _SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 
 
@@ -114,7 +118,7 @@ class RunConfig:
 
 def hyperparams(
     env_id: str,
-    algo: str = "plastic_a2c",
+    algo: str | None = None,
     config: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -127,7 +131,8 @@ def hyperparams(
 
     Args:
         env_id: the environment's id; without an entry of its own it takes the file's ``default`` entry.
-        algo: ``"plastic_a2c"``, ``"a2c"`` or ``"recurrent_ppo"``.
+        algo: ``"plastic_a2c"``, ``"supervised"``, ``"a2c"`` or ``"recurrent_ppo"``; None is that of
+            `default_algorithm`.
         config: a file in RL-Zoo's format to read instead of the one that comes with the package.
         overrides: values that beat the file's; mappings such as ``policy_kwargs`` are merged into the file's.
 
@@ -144,11 +149,12 @@ def hyperparams(
 
 def load_config(
     env_id: str,
-    algo: str = "plastic_a2c",
+    algo: str | None = None,
     config: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """Read and check the settings of a run; arguments and errors as in `hyperparams`."""
+    algo = algo or default_algorithm(env_id)
     if algo not in ALGORITHMS:
         raise ValueError(f"unknown algorithm {algo!r}: choose one of {', '.join(ALGORITHMS)}")
     path = Path(config) if config is not None else default_config_path(algo)
@@ -168,6 +174,25 @@ def load_config(
     _check_policy_kwargs(settings.get("policy_kwargs") or {})
     run = {key: settings.pop(key) for key in RUN_KEYS}
     return RunConfig(env_id=env_id, algo=algo, settings=settings, source=path, **run)
+
+
+def default_algorithm(env_id: str) -> str:
+    """What an environment is trained with if nobody says: ``supervised`` for an `EpisodicTaskEnv`.
+
+    All others, and those that are registered as a function, get ``plastic_a2c``.
+
+    Raises:
+        ImportError: the module that the id names cannot be imported.
+    """
+    module, _, name = env_id.rpartition(":")
+    if module and not module.startswith("."):
+        importlib.import_module(module)
+    if name not in gym.registry:
+        return "plastic_a2c"
+    entry_point = gym.spec(name).entry_point
+    creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    episodic = isinstance(creator, type) and issubclass(creator, EpisodicTaskEnv)
+    return "supervised" if episodic else "plastic_a2c"
 
 
 def algorithm_class(algo: str) -> Any:

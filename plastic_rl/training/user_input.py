@@ -89,3 +89,14 @@ def checked_seed(seed: int) -> int:
     if not 0 <= seed < MAX_SEED:
         raise ValueError(f"--seed must lie between 0 and {MAX_SEED - 1}, not {seed}")
     return seed
+
+
+def same_env(one: str, other: str) -> bool:
+    """Whether two ids name the same environment, with or without its module in front."""
+    return one.rpartition(":")[2] == other.rpartition(":")[2]
+
+
+def shown_env(env_id: str, env_kwargs: dict[str, Any]) -> str:
+    """An environment and its arguments, as messages name them."""
+    arguments = ", ".join(f"{key}={value}" for key, value in env_kwargs.items())
+    return f"{env_id}({arguments})" if arguments else env_id

@@ -34,7 +34,7 @@ def test_maze_settings_are_the_papers_lifetime() -> None:
     assert hyperparams("plastic_rl:PlasticMaze-v0") == kwargs
 
 
-@pytest.mark.parametrize("algo", ALGORITHMS)
+@pytest.mark.parametrize("algo", [algo for algo in ALGORITHMS if algo != "supervised"])
 @pytest.mark.parametrize("env_id", ["PlasticMaze-v0", "PlasticMazePrevAction-v0", "CartPole-v1"])
 def test_every_entry_builds_its_algorithm(algo: str, env_id: str) -> None:
     config = load_config(env_id, algo, overrides={"n_envs": 2})
@@ -123,7 +123,9 @@ def test_files_of_another_form(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_unknown_algorithm() -> None:
-    with pytest.raises(ValueError, match="unknown algorithm 'ppo': choose one of plastic_a2c, a2c"):
+    with pytest.raises(
+        ValueError, match="unknown algorithm 'ppo': choose one of plastic_a2c, supervised, a2c"
+    ):
         hyperparams("PlasticMaze-v0", algo="ppo")
 
 
