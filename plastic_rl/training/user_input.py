@@ -41,7 +41,7 @@ def settings_fit(settings: Mapping[str, Any], owner: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, AssertionError, ImportError, gym.error.Error) as error:
+    except (ValueError, AssertionError, ImportError, FileNotFoundError, gym.error.Error) as error:
         raise CommandError(str(error) or f"the settings do not fit: {type(error).__name__}") from error
     except _MISFITS as error:
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))

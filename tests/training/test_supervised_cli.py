@@ -183,3 +183,17 @@ def test_unknown_arguments_of_the_network_are_named(
     assert train(tmp_path / "run", 100, "policy_kwargs.channels:3") == 2
     assert main(["train", ENV, *SMALL, "--hyperparams", "policy_kwargs.channels:3"]) == 2
     assert "unknown key 'channels' among policy_kwargs" in capsys.readouterr().err
+
+
+def test_missing_data_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PLASTIC_RL_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PLASTIC_RL_CACHE", str(tmp_path / "cache"))
+    assert main(["train", "PlasticOmniglot-v0", "--output", str(tmp_path / "run")]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert str(tmp_path) in message
+    assert "plastic-rl data fetch omniglot" in message
+    assert not (tmp_path / "run").exists()
