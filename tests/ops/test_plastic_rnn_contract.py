@@ -208,8 +208,8 @@ def test_no_number_comes_from_fresh_memory(make_problem, monkeypatch, rule, alph
     monkeypatch.setattr(memory.np, "empty", lambda *args, **kwargs: poisoned(empty(*args, **kwargs)))
     monkeypatch.setattr(memory, "staggered", lambda *args: poisoned(staggered(*args)))
     monkeypatch.setattr(memory.torch, "empty", poisoned_tensor)
-    for eta in (0.1, 0.6):
-        result = make_problem(rule, alpha, steps=30, n=11, eta=eta).run("numba", torch.float32)
+    for eta, clamp in ((0.1, "none"), (0.6, "none"), (0.1, "full"), (0.6, "full")):
+        result = make_problem(rule, alpha, steps=30, n=11, eta=eta, clamp=clamp).run("numba", torch.float32)
         for name, value in result.items():
             assert value.isfinite().all(), name
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from plastic_rl.ops.plastic_rnn import numba_backward
 from plastic_rl.ops.plastic_rnn import numba_kernels as kernels
 from plastic_rl.ops.plastic_rnn import numba_memory as memory
 from plastic_rl.ops.plastic_rnn.numba_gradients import downstream, gradients, upstream, weight_gradient
@@ -194,7 +195,15 @@ class _Plain(torch.autograd.Function):
         chunks = memory.chunks_for(batch, steps * n * n)
         clamp_masks = memory.as_array(masks)
         in_chunks(
-            kernels.plain_backward, chunks, batch, up, clamp_masks, history, w_transposed, ctx.rule, down
+            numba_backward.plain_backward,
+            chunks,
+            batch,
+            up,
+            clamp_masks,
+            history,
+            w_transposed,
+            ctx.rule,
+            down,
         )
         dx = torch.from_numpy(down.pre)
         dw = weight_gradient(history, dx) if ctx.needs_input_grad[3] else None

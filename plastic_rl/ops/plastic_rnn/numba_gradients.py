@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn import numba_kernels as kernels
+from plastic_rl.ops.plastic_rnn import numba_backward, numba_kernels
 from plastic_rl.ops.plastic_rnn import numba_memory as memory
-from plastic_rl.ops.plastic_rnn.numba_kernels import Downstream, Upstream
+from plastic_rl.ops.plastic_rnn.numba_backward import Downstream, Upstream
 from plastic_rl.ops.plastic_rnn.numba_rules import History, Scratch
 from plastic_rl.ops.plastic_rnn.simd import LANES
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
@@ -41,9 +41,10 @@ def gradients(
         memory.staggered(3, chunks, size),
         memory.staggered(5, chunks, n * LANES),
         memory.staggered(4, chunks, n * LANES),
+        memory.staggered(4, chunks, n * LANES),
         memory.staggered(2, chunks, 0 if undo else np.bincount(history.places).max(), size),
     )
-    in_chunks(kernels.backward, chunks, batch, up, masks, history, *prepared, undo, scratch, down)
+    in_chunks(numba_backward.backward, chunks, batch, up, masks, history, *prepared, undo, scratch, down)
     dx = torch.from_numpy(down.pre)
     dw = weight_gradient(history, dx) if wanted[3] else None
     # One row per thread, added up in a fixed order.
@@ -51,7 +52,7 @@ def gradients(
     dalpha = dplasticity
     if prepared.weights.alpha.size > 0:
         dalpha = torch.empty(1, n, n)
-        kernels.unpack_matrices(down.alpha.sum(0, keepdims=True), dalpha.numpy())
+        numba_kernels.unpack_matrices(down.alpha.sum(0, keepdims=True), dalpha.numpy())
         dalpha = dalpha[0]
     modulated = params.rule == "modulated"
     dw_m, dfan_out = torch.from_numpy(down.w_m.sum(0)[:n]), torch.from_numpy(down.fan_out.sum(0)[:n])

@@ -128,8 +128,8 @@ def chunks_for(batch: int, work: int) -> int:
 @functools.cache
 def _announce() -> None:
     """Say once, before the first kernel runs, what a first use costs."""
-    folder = Path(kernels.backward.stats.cache_path or "")
-    if not any(folder.glob(f"numba_kernels.backward_{kernels.SOURCES}*.nbi")):
+    folder = Path(kernels.forward.stats.cache_path or "")
+    if not any(folder.glob(f"numba_kernels.forward_{kernels.SOURCES}*.nbi")):
         logger.warning("compiling the CPU kernels of the plastic operator: some twenty seconds, once")
 
 

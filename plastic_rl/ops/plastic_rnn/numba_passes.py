@@ -54,14 +54,30 @@ def unpack(packed, matrix):
 # Passes over packed matrices
 
 
+@njit
+def settle_panel(trace, column, limit, decay, gain, before, result):
+    """The update alone, of one panel."""
+    n = before.size
+    d = load(decay, column)
+    g = load(gain, column)
+    offset = column * n
+    for i in range(n):
+        store(result, offset, clip(d * load(trace, offset) + g * before[i], limit))
+        offset += LANES
+
+
 def _make_forward_pass(full: bool, clipped: bool) -> Any:
     @njit
-    def forward_pass(trace, weights, bound, decay, gain, before, now, pre):
-        """Update the trace by the step before, H <- clip(d H + g y_before), and read out through it."""
+    def forward_pass(trace, weights, bound, backlog, decay, gain, before, now, pre):
+        """Update the trace by the steps before, H <- clip(d H + g y_before), and read out through it."""
         n = now.size
         limit = splat(bound)
         plasticity = splat(weights.plasticity)
         for column in range(0, pre.size, LANES):
+            for k in range(backlog.decays.shape[0]):
+                settle_panel(
+                    trace, column, limit, backlog.decays[k], backlog.gains[k], backlog.reads[k], trace
+                )
             d = load(decay, column)
             g = load(gain, column)
             # Two rows at a time, with a sum each: a single sum would wait for its own last addition.
@@ -102,59 +118,111 @@ _forward_scalar_clipped = _make_forward_pass(full=False, clipped=True)
 
 
 @njit
-def forward_pass(trace, weights, bound, decay, gain, before, now, pre):
-    """The variant of the pass that fits."""
+def forward_pass(trace, weights, bound, backlog, decay, gain, before, now, pre):
+    """The variant of the pass that fits. The updates in the backlog come before that of (decay, gain)."""
     full = weights.alpha.size > 0
     if bound < UNBOUNDED:
         if full:
-            _forward_full_clipped(trace, weights, bound, decay, gain, before, now, pre)
+            _forward_full_clipped(trace, weights, bound, backlog, decay, gain, before, now, pre)
         else:
-            _forward_scalar_clipped(trace, weights, bound, decay, gain, before, now, pre)
+            _forward_scalar_clipped(trace, weights, bound, backlog, decay, gain, before, now, pre)
     elif full:
-        _forward_full(trace, weights, bound, decay, gain, before, now, pre)
+        _forward_full(trace, weights, bound, backlog, decay, gain, before, now, pre)
     else:
-        _forward_scalar(trace, weights, bound, decay, gain, before, now, pre)
+        _forward_scalar(trace, weights, bound, backlog, decay, gain, before, now, pre)
 
 
 @njit
 def settle(trace, bound, decay, gain, before, result):
     """The update alone: result = clip(d H + g y_before). ``result`` may be ``trace``."""
-    n = before.size
     limit = splat(bound)
     for column in range(0, decay.size, LANES):
-        d = load(decay, column)
-        g = load(gain, column)
+        settle_panel(trace, column, limit, decay, gain, before, result)
+
+
+def _make_held_panel(undo: bool) -> Any:
+    @njit
+    def held_panel(trace, grad, column, k, limit, held, dgain, overlap):
+        """Held step number k back through one panel of the trace.
+
+        trace: of after that step, becomes that of before (undo), or is that already; grad: dL/dH likewise
+        dgain, overlap: (undo) the sums for that step, become those for the one before it
+        """
+        n = held.reads.shape[1]
+        now = held.reads[k]
+        d = load(held.decays[k], column)
+        g = load(held.gains[k], column)
+        last = k == held.decays.shape[0] - 1
+        if undo:
+            before = held.reads[k + 1]
+            inverse_d = load(held.inverses[k], column)
+            undone = g * inverse_d
+            dg = load(dgain, column)
+            store(held.dgains[k], column, dg)
+            store(held.ddecays[k], column, (load(overlap, column) - g * dg) * inverse_d)
+        dg = splat(ZERO)
+        dd = splat(ZERO)
         offset = column * n
         for i in range(n):
-            store(result, offset, clip(d * load(trace, offset) + g * before[i], limit))
+            h = load(trace, offset)
+            gradient = load(grad, offset)
+            if undo:
+                h = inverse_d * h - undone * now[i]
+                store(trace, offset, h)
+            else:
+                gradient = zero_beyond(gradient, d * h + g * now[i], limit)
+                dg = dg + gradient * now[i]
+                dd = dd + gradient * h
+            if last:
+                store(held.rows, i * LANES, load(held.rows, i * LANES) + gradient * g)
+            gradient = d * gradient
+            store(grad, offset, gradient)
+            if undo:
+                dg = dg + gradient * before[i]
+                dd = dd + gradient * h
             offset += LANES
+        if undo:
+            store(dgain, column, dg)
+            store(overlap, column, dd)
+        else:
+            store(held.dgains[k], column, dg)
+            store(held.ddecays[k], column, dd)
+
+    return held_panel
+
+
+_undo_held_panel = _make_held_panel(undo=True)
+_held_panel = _make_held_panel(undo=False)
 
 
 def _make_backward_pass(full: bool, undo: bool) -> Any:
     @njit
-    def backward_pass(
-        trace, grad, dalpha, weights, decay, gain, inverse, dpre, now, before, rows, touched, dgain, overlap
-    ):
-        """One step back through the trace.
+    def backward_pass(trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held):
+        """One step back through the trace, and on through the held steps before it.
 
         trace: H_{t+1}, becomes H_t (undo), or H_t already
         grad: dL/dH_{t+1}, becomes dL/dH_t
         dalpha: added to
-        now, before: y_{t-1}, y_{t-2}
         rows: (N, 8), becomes the lanes of dL/dy_{t-1}; touched: (N, 8), of sum_j dpre_j H_ij (scalar alpha)
         dgain, overlap: (undo) become sum_i dL/dH_t,ij y_{t-2,i} and sum_i dL/dH_t,ij H_t,ij, for step t-1
+
+        With held steps, the trace, its gradient and the two sums are in the end those of the first of them.
         """
+        now = step.now
+        before = step.before
         n = now.size
         plasticity = splat(weights.plasticity)
+        limit = splat(bound)
         fill(rows, ZERO)
         if not full:
             fill(touched, ZERO)
-        for column in range(0, dpre.size, LANES):
-            d = load(decay, column)
-            g = load(gain, column)
-            error = load(dpre, column)
+        fill(held.rows, ZERO)
+        for column in range(0, step.dpre.size, LANES):
+            d = load(step.decay, column)
+            g = load(step.gain, column)
+            error = load(step.dpre, column)
             if undo:
-                inverse_d = load(inverse, column)
+                inverse_d = load(step.inverse, column)
                 undone = g * inverse_d
                 dg = splat(ZERO)
                 common = splat(ZERO)
@@ -185,6 +253,11 @@ def _make_backward_pass(full: bool, undo: bool) -> Any:
             if undo:
                 store(dgain, column, dg)
                 store(overlap, column, common)
+            for k in range(held.decays.shape[0]):
+                if undo:
+                    _undo_held_panel(trace, grad, column, k, limit, held, dgain, overlap)
+                else:
+                    _held_panel(held.traces[held.place - k], grad, column, k, limit, held, dgain, overlap)
 
     return backward_pass
 
@@ -196,79 +269,19 @@ _backward_scalar = _make_backward_pass(full=False, undo=False)
 
 
 @njit
-def step_back(
-    undo, trace, grad, dalpha, weights, decay, gain, inverse, dpre, now, before, rows, touched, dgain, overlap
-):
+def step_back(undo, trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held):
     """The variant of the backward pass that fits."""
     if weights.alpha.size > 0:
         if undo:
             _backward_full_undo(
-                trace,
-                grad,
-                dalpha,
-                weights,
-                decay,
-                gain,
-                inverse,
-                dpre,
-                now,
-                before,
-                rows,
-                touched,
-                dgain,
-                overlap,
+                trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held
             )
         else:
-            _backward_full(
-                trace,
-                grad,
-                dalpha,
-                weights,
-                decay,
-                gain,
-                inverse,
-                dpre,
-                now,
-                before,
-                rows,
-                touched,
-                dgain,
-                overlap,
-            )
+            _backward_full(trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held)
     elif undo:
-        _backward_scalar_undo(
-            trace,
-            grad,
-            dalpha,
-            weights,
-            decay,
-            gain,
-            inverse,
-            dpre,
-            now,
-            before,
-            rows,
-            touched,
-            dgain,
-            overlap,
-        )
+        _backward_scalar_undo(trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held)
     else:
-        _backward_scalar(
-            trace,
-            grad,
-            dalpha,
-            weights,
-            decay,
-            gain,
-            inverse,
-            dpre,
-            now,
-            before,
-            rows,
-            touched,
-            dgain,
-            overlap,
-        )
+        _backward_scalar(trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held)
 
 
 @njit

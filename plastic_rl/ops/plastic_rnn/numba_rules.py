@@ -24,6 +24,8 @@ TANH, SIGMOID, RELU, LINEAR = 0, 1, 2, 3
 ONE = np.float32(1.0)
 ZERO = np.float32(0.0)
 UNBOUNDED = np.float32(np.inf)
+# So many steps in a row in which the clamp holds every neuron are taken together.
+MOST_HELD = 8
 
 
 class Weights(NamedTuple):
@@ -50,7 +52,7 @@ class Scratch(NamedTuple):
     """Working memory: one row per chunk of each array, see ``numba_memory.staggered``.
 
     trace, grad: (chunks, packed)
-    rows, touched: (chunks, 8 N)
+    rows, touched, held_rows: (chunks, 8 N)
     window: (chunks, steps, packed), empty where updates are undone
     """
 
@@ -58,7 +60,55 @@ class Scratch(NamedTuple):
     grad: np.ndarray
     rows: np.ndarray
     touched: np.ndarray
+    held_rows: np.ndarray
     window: np.ndarray
+
+
+class Backlog(NamedTuple):
+    """Updates of the trace that have been put off, the oldest first.
+
+    decays, gains: (K, width)
+    reads: (K, N), the activations that each step read
+    """
+
+    decays: np.ndarray
+    gains: np.ndarray
+    reads: np.ndarray
+
+
+class Step(NamedTuple):
+    """A step on the way back: vectors of its update (``inverse`` is 1 / decay) and dL/dpre, (width,) each.
+
+    now, before: (N,), the activations that this step reads and those that the one before it reads
+    """
+
+    decay: np.ndarray
+    gain: np.ndarray
+    inverse: np.ndarray
+    dpre: np.ndarray
+    now: np.ndarray
+    before: np.ndarray
+
+
+class Held(NamedTuple):
+    """Consecutive steps on the way back, the latest first, in which the clamp holds every neuron.
+
+    decays, gains, inverses: (K, width), of their updates
+    reads: (K + 1, N), the activations that each of them reads, then those that the step before them reads
+    dgains, ddecays: (K, width), become dL/dg and dL/dd
+    rows: (N, 8), becomes the lanes of the gradient of what the earliest of them reads
+    traces, place: the trace before them is in traces[place], traces[place - 1], ... (where it is not undone)
+    """
+
+    decays: np.ndarray
+    gains: np.ndarray
+    inverses: np.ndarray
+    reads: np.ndarray
+    dgains: np.ndarray
+    ddecays: np.ndarray
+    rows: np.ndarray
+    traces: np.ndarray
+    place: int
 
 
 class History(NamedTuple):
@@ -246,3 +296,18 @@ def presynaptic(t, b, hidden, starts, y, zeros):
     if t == 0:
         return hidden[b]
     return y[t - 1, b]
+
+
+@njit
+def is_stored(t, history):
+    """Whether the trace before step t is one of those that are stored."""
+    return history.firsts[history.places[t]] == t
+
+
+@njit
+def is_held(mask):
+    """Whether the clamp holds every neuron. mask: (N,), empty where there is no clamp."""
+    for j in range(mask.size):
+        if not mask[j]:
+            return False
+    return mask.size > 0
