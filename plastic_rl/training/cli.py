@@ -1,4 +1,4 @@
-"""The command line: ``plastic-rl train | evaluate | watch | data``, also ``python -m plastic_rl``."""
+"""The command line: ``plastic-rl train | evaluate | watch | plot | data``, also ``python -m plastic_rl``."""
 
 import argparse
 import os
@@ -33,9 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         # program wants one of the cores. It is read when torch is imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # torch takes seconds to import: only the commands need it, not the help.
-        from plastic_rl.training import commands
+        from plastic_rl.training import commands, plot_command
 
-        command = {"train": commands.train, "evaluate": commands.evaluate, "watch": commands.watch}
+        command = {
+            "train": commands.train,
+            "evaluate": commands.evaluate,
+            "watch": commands.watch,
+            "plot": plot_command.plot,
+        }
         return command[arguments.command](arguments)
     except CommandError as error:
         print(f"plastic-rl: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -63,10 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="plastic-rl", description="Train, evaluate and watch agents with plastic connections."
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{train,evaluate,watch,data}")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="{train,evaluate,watch,plot,data}"
+    )
     _add_train(commands.add_parser("train", help="train an agent on an environment"))
     _add_evaluate(commands.add_parser("evaluate", help="mean return of a trained agent over whole episodes"))
     _add_watch(commands.add_parser("watch", help="record one episode of a trained agent as an animation"))
+    _add_plot(commands.add_parser("plot", help="draw runs: learning curves, lifetimes, trained matrices"))
     _add_data(commands.add_parser("data", help="download Omniglot and CIFAR-10, or see what is there"))
     return parser
 
@@ -164,8 +172,40 @@ def _add_data(data: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_plot(plot: argparse.ArgumentParser) -> None:
+    plot.description = (
+        "Draw the runs of one environment beside each other; seeds of the same settings are one."
+    )
+    plot.add_argument(
+        "runs", metavar="RUN", nargs="+", type=_path, help="the folder of a run, or one that holds runs"
+    )
+    plot.add_argument(
+        "--output", metavar="FOLDER", type=_path, default=Path("figures"), help="default: figures"
+    )
+    plot.add_argument(
+        "--window",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="training episodes that a mean is taken over (default: 1000)",
+    )
+    plot.add_argument(
+        "--episodes",
+        type=int,
+        default=64,
+        metavar="N",
+        help="lifetimes of each trained agent, with sampled actions (default: 64)",
+    )
+    plot.add_argument("--seed", type=int, default=0, help="of these lifetimes (default: 0)")
+
+
 def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="MODEL", type=_path, help="model.zip, or the folder of a run")
+    command.add_argument(
+        "model",
+        metavar="MODEL",
+        type=_path,
+        help="model.zip, the folder of a run, or the id of an environment that a trained agent comes with",
+    )
     command.add_argument("env_id", metavar="ENV_ID", nargs="?", help="default: the environment of the run")
     command.add_argument("--algo", help="what the model was trained with (default: as in its folder)")
     _add_env_kwargs(command)
