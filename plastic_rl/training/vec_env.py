@@ -229,6 +229,13 @@ def make_vec_env(
     return venv
 
 
+def has_batched_form(env_id: str, render_mode: str | None = None) -> bool:
+    """Say whether the id registers a batched environment that `make_vec_env` takes in this render mode."""
+    metadata = _batched_metadata(env_id)
+    modes = [None, *metadata.get("render_modes", [])]
+    return metadata.get("autoreset_mode") == AutoresetMode.SAME_STEP and render_mode in modes
+
+
 def _batched_metadata(env_id: str) -> dict[str, Any]:
     """Return the metadata of the id's batched class, or nothing if it has none that can be used."""
     module, _, name = env_id.rpartition(":")
