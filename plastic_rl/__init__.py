@@ -26,6 +26,7 @@ from plastic_rl.envs import (
 )
 
 if TYPE_CHECKING:
+    from plastic_rl.ops.plastic_rnn import PlasticParams, register_rule
     from plastic_rl.policies import (
         Autoassociator,
         PlasticClassifier,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from plastic_rl.training.a2c import PlasticA2C
     from plastic_rl.training.evaluation import evaluate_episodes
     from plastic_rl.training.plasticity_callback import PlasticityCallback
+    from plastic_rl.training.pretrained import load_pretrained
     from plastic_rl.training.settings import hyperparams
     from plastic_rl.training.supervised import SupervisedMetaLearner
     from plastic_rl.training.vec_env import GymnasiumVecEnv, make_vec_env
@@ -58,6 +60,7 @@ __all__ = [
     "PlasticMazeEnv",
     "PlasticMazeVectorEnv",
     "PlasticOmniglotEnv",
+    "PlasticParams",
     "PlasticPatternMemoryEnv",
     "PlasticPolicy",
     "PlasticRNN",
@@ -68,8 +71,10 @@ __all__ = [
     "__version__",
     "evaluate_episodes",
     "hyperparams",
+    "load_pretrained",
     "make_vec_env",
     "reference_levels",
+    "register_rule",
 ]
 
 # Imported when first used: torch takes seconds, which environments and the command line's help do not need.
@@ -78,6 +83,7 @@ _LAZY = {
     "GymnasiumVecEnv": "plastic_rl.training.vec_env",
     "PlasticA2C": "plastic_rl.training.a2c",
     "PlasticClassifier": "plastic_rl.policies",
+    "PlasticParams": "plastic_rl.ops.plastic_rnn",
     "PlasticPolicy": "plastic_rl.policies",
     "PlasticRNN": "plastic_rl.policies",
     "PlasticityCallback": "plastic_rl.training.plasticity_callback",
@@ -85,7 +91,9 @@ _LAZY = {
     "SupervisedPolicy": "plastic_rl.policies",
     "evaluate_episodes": "plastic_rl.training.evaluation",
     "hyperparams": "plastic_rl.training.settings",
+    "load_pretrained": "plastic_rl.training.pretrained",
     "make_vec_env": "plastic_rl.training.vec_env",
+    "register_rule": "plastic_rl.ops.plastic_rnn",
 }
 
 

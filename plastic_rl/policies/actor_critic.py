@@ -47,14 +47,15 @@ class PlasticPolicy(ActorCriticPolicy):
             ``CombinedExtractor``.
         share_features_extractor: if false, the critic has a features extractor and a core of its own.
         hidden_size: number of neurons N in the core.
-        rule: ``hebb``, ``oja`` or ``modulated``.
+        rule: ``hebb``, ``oja``, ``modulated``, or one that you have registered with
+            ``plastic_rl.register_rule``.
         alpha: ``full``, ``homogeneous`` or ``none`` (a plain RNN).
         eta: where the trained learning rate of the trace starts, in (0, 1).
         activation: of the core: ``tanh``, ``sigmoid``, ``relu`` or ``linear``.
         backend: of the operator: ``auto``, ``numba`` or ``reference``.
         w_init: w starts uniform in [0, w_init].
         alpha_init: alpha starts uniform in [0, alpha_init].
-        trace_clip: bound on the trace, ``modulated`` only.
+        trace_clip: bound on the trace, ``modulated`` and registered rules that ask for it.
         core_lr_scale: the learning rate of w and alpha as a multiple of the others', above 0. The default,
             min(1, 64 / hidden_size), lets learning rates made for SB3's 64 units serve larger cores: one step
             of an Adam-like optimiser changes an N x N matrix by N times its length in the leading direction.

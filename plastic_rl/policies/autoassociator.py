@@ -34,7 +34,7 @@ class Autoassociator(EpisodicNetwork):
 
     Args:
         n_elements: elements of an observation, at least 1; the network has N = n_elements + 1 neurons.
-        rule: ``hebb`` or ``oja``: how the trace changes.
+        rule: how the trace changes: ``hebb``, ``oja``, or a registered one that has no modulating neuron.
         alpha: ``full``, one trained plasticity per connection; ``homogeneous``, one for all;
             ``none``, no plasticity: a plain recurrent network.
         eta: where the trained learning rate of the trace starts, in (0, 1).

@@ -8,11 +8,8 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.ops.plastic_rnn import Activation, PlasticParams, Rule
+from plastic_rl.ops.plastic_rnn import Activation, PlasticParams, Rule, get_rule, rule_names, try_rule
 from plastic_rl.policies.plastic_rnn import Alpha, check_choice, check_size, is_number
-
-# The rules whose trace depends on nothing but the two neurons that a connection joins.
-_RULES: tuple[Rule, ...] = ("hebb", "oja")
 
 
 class PlasticConnections(nn.Module):
@@ -21,7 +18,7 @@ class PlasticConnections(nn.Module):
     Args:
         inputs: number I of neurons that feed, at least 1.
         outputs: number O of neurons that are fed, at least 1.
-        rule: ``hebb`` or ``oja``: how the trace changes.
+        rule: how the trace changes: ``hebb``, ``oja``, or a registered one that has no modulating neuron.
         alpha: ``full``, one trained plasticity per connection; ``homogeneous``, one for all;
             ``none``, no plasticity.
         eta: where the trained learning rate of the trace starts, in (0, 1).
@@ -50,7 +47,8 @@ class PlasticConnections(nn.Module):
     ) -> None:
         super().__init__()
         shape = check_size("inputs", inputs), check_size("outputs", outputs)
-        check_choice("rule", rule, _RULES)
+        trained = get_rule(rule).parameters
+        check_choice("rule", rule, tuple(name for name in rule_names() if _without_modulation(name)))
         check_choice("alpha", alpha, get_args(Alpha))
         if not is_number(eta) or not 0 < eta < 1:
             raise ValueError(f"eta must lie strictly between 0 and 1, got {eta!r}")
@@ -64,11 +62,13 @@ class PlasticConnections(nn.Module):
             self.alpha = None
         # The logit is what is trained, so that eta stays in (0, 1).
         logit = torch.tensor(math.log(eta / (1 - eta)))
-        self.eta_logit = None if self.alpha is None else nn.Parameter(logit)
+        plastic = self.alpha is not None
+        self.eta_logit = nn.Parameter(logit) if plastic and "eta" in trained else None
+        try_rule(self.params())
 
     @property
     def eta(self) -> Tensor | None:
-        """The learning rate of the trace, (), in (0, 1); None without plasticity."""
+        """The learning rate of the trace, (), in (0, 1); None where there is none."""
         return None if self.eta_logit is None else torch.sigmoid(self.eta_logit)
 
     def params(self, activation: Activation = "tanh") -> PlasticParams:
@@ -80,6 +80,11 @@ class PlasticConnections(nn.Module):
         mode = "none" if self.alpha is None else "full" if self.alpha.dim() == 2 else "homogeneous"
         inputs, outputs = self.w.shape
         return f"inputs={inputs}, outputs={outputs}, rule={self.rule}, alpha={mode}"
+
+
+def _without_modulation(rule: Rule) -> bool:
+    """Whether the trace depends on nothing but the two neurons that a connection joins."""
+    return set(get_rule(rule).parameters) <= {"eta"}
 
 
 def check_scale(name: str, value: object) -> float:

@@ -12,15 +12,16 @@ from torch import Tensor, nn
 from plastic_rl.ops.plastic_rnn import (
     ACTIVATIONS,
     BACKENDS,
-    RULES,
     Activation,
     Backend,
     PlasticParams,
     PlasticState,
     Rule,
+    get_rule,
     initial_state,
     plastic_rnn,
     plastic_rnn_step_,
+    try_rule,
 )
 
 Alpha = Literal["full", "homogeneous", "none"]
@@ -34,15 +35,16 @@ class PlasticRNN(nn.Module):
     Args:
         input_size: number of input features F, at least 1.
         hidden_size: number of neurons N, at least 1.
-        rule: ``hebb``, ``oja`` or ``modulated``: how the trace changes.
+        rule: how the trace changes: ``hebb``, ``oja``, ``modulated``, or one that you have registered with
+            ``plastic_rl.register_rule``.
         alpha: ``full``, one trained plasticity per connection; ``homogeneous``, one for all;
             ``none``, no plasticity: a plain recurrent network.
-        eta: where the trained learning rate of the trace starts, in (0, 1); ``hebb`` and ``oja`` only.
+        eta: where the trained learning rate of the trace starts, in (0, 1); not for ``modulated``.
         activation: ``tanh``, ``sigmoid``, ``relu`` or ``linear``.
         backend: of the operator: ``auto``, ``numba`` or ``reference``.
         w_init: w starts uniform in [0, w_init], at least 0.
         alpha_init: alpha starts uniform in [0, alpha_init] (``homogeneous``: at half of it), at least 0.
-        trace_clip: bound on the trace, above 0; ``modulated`` only.
+        trace_clip: bound on the trace, above 0; ``modulated`` and registered rules that ask for it.
 
     Raises:
         ValueError: an argument outside its range, named.
@@ -69,7 +71,7 @@ class PlasticRNN(nn.Module):
         # SB3's extractors may count in NumPy integers.
         self.input_size = check_size("input_size", input_size)
         self.hidden_size = n = check_size("hidden_size", hidden_size)
-        check_choice("rule", rule, RULES)
+        trained = get_rule(rule).parameters
         check_choice("alpha", alpha, get_args(Alpha))
         check_choice("activation", activation, ACTIVATIONS)
         check_choice("backend", backend, BACKENDS)
@@ -94,15 +96,15 @@ class PlasticRNN(nn.Module):
             self.alpha = nn.Parameter(torch.tensor(alpha_init / 2))
         else:
             self.alpha = None
-        plastic = self.alpha is not None
+            trained = ()
         # The logit is what is trained, so that eta stays in (0, 1).
-        has_eta = plastic and rule != "modulated"
-        self.eta_logit = nn.Parameter(torch.tensor(math.log(eta / (1 - eta)))) if has_eta else None
-        modulated = plastic and rule == "modulated"
+        logit = torch.tensor(math.log(eta / (1 - eta)))
+        self.eta_logit = nn.Parameter(logit) if "eta" in trained else None
         bound = 1 / math.sqrt(n)
-        self.w_m = nn.Parameter(torch.empty(n).uniform_(-bound, bound)) if modulated else None
-        self.b_m = nn.Parameter(torch.zeros(())) if modulated else None
-        self.fan_out = nn.Parameter(torch.ones(n)) if modulated else None
+        self.w_m = nn.Parameter(torch.empty(n).uniform_(-bound, bound)) if "w_m" in trained else None
+        self.b_m = nn.Parameter(torch.zeros(())) if "b_m" in trained else None
+        self.fan_out = nn.Parameter(torch.ones(n)) if "fan_out" in trained else None
+        try_rule(self.params())
 
     @property
     def eta(self) -> Tensor | None:

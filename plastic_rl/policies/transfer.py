@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from stable_baselines3.common.save_util import load_from_zip_file
 
+from plastic_rl.ops.plastic_rnn import UnknownRuleError, get_rule
 from plastic_rl.policies.actor_critic import PlasticPolicy
 from plastic_rl.policies.plastic_rnn import PlasticRNN
 
@@ -52,8 +53,8 @@ def load_core(path: str | Path | io.BufferedIOBase, policy: PlasticPolicy) -> Co
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged or holds another kind of model, or its core has another hidden_size,
-            rule, form of alpha, activation or (``modulated``) trace_clip.
+        ValueError: the file is damaged or holds another kind of model, its core has a rule that is not
+            registered, or another hidden_size, rule, form of alpha, activation or bound on the trace.
     """
     saved = _load_policy(path)
     pairs = {"core": (saved.core, policy.core)}
@@ -97,6 +98,8 @@ def _load_policy(path: str | Path | io.BufferedIOBase) -> PlasticPolicy:
         policy.load_state_dict(state_dicts["policy"])  # type: ignore[arg-type]
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no saved model at {path}") from error
+    except UnknownRuleError as error:
+        raise ValueError(f"{path} cannot be used: {error}") from error
     except _UNREADABLE as error:
         raise ValueError(f"{path} is damaged or not a model that PlasticA2C saved: {error}") from error
     return policy
@@ -116,4 +119,4 @@ def _kind(core: PlasticRNN) -> dict[str, Any]:
     """What two cores must have in common for the weights of one to mean the same in the other."""
     alpha = "none" if core.alpha is None else "full" if core.alpha.dim() == 2 else "homogeneous"
     kind = {"hidden_size": core.hidden_size, "rule": core.rule, "alpha": alpha, "activation": core.activation}
-    return {**kind, "trace_clip": core.trace_clip} if core.rule == "modulated" else kind
+    return {**kind, "trace_clip": core.trace_clip} if get_rule(core.rule).trace_clip else kind

@@ -2,6 +2,15 @@
 
 from plastic_rl.ops.plastic_rnn.api import initial_state, plastic_rnn, plastic_rnn_step_
 from plastic_rl.ops.plastic_rnn.recording import Recording, plastic_rnn_replay
+from plastic_rl.ops.plastic_rnn.rules import (
+    RuleFunction,
+    UnknownRuleError,
+    get_rule,
+    register_rule,
+    rule_names,
+    try_rule,
+    update_trace,
+)
 from plastic_rl.ops.plastic_rnn.threads import torch_in_one_thread
 from plastic_rl.ops.plastic_rnn.types import (
     ACTIVATIONS,
@@ -24,9 +33,16 @@ __all__ = [
     "PlasticState",
     "Recording",
     "Rule",
+    "RuleFunction",
+    "UnknownRuleError",
+    "get_rule",
     "initial_state",
     "plastic_rnn",
     "plastic_rnn_replay",
     "plastic_rnn_step_",
+    "register_rule",
+    "rule_names",
     "torch_in_one_thread",
+    "try_rule",
+    "update_trace",
 ]

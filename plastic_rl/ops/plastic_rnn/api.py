@@ -62,7 +62,7 @@ def plastic_rnn(
         ValueError: a wrong shape, dtype, device or a non-finite value, named.
         RuntimeError: an explicit backend that cannot run here, with the reason.
     """
-    chosen = backends.choose_backend(backend, x)
+    chosen = backends.choose_backend(backend, x, params.rule)
     checks.check_sequence(x, params, state, episode_starts, clamp, repeats)
     if state is None:
         state = initial_state(params, x.shape[1])
@@ -97,7 +97,7 @@ def plastic_rnn_step_(
         ValueError: a wrong shape, dtype or device, named. Values are not looked at: acting must be quick.
         RuntimeError: an explicit backend that cannot run here, with the reason.
     """
-    chosen = backends.choose_backend(backend, x)
+    chosen = backends.choose_backend(backend, x, params.rule)
     checks.check_step(x, params, state, episode_start, clamp)
     if episode_start is not None and episode_start.dtype != torch.bool:
         episode_start = episode_start.bool()

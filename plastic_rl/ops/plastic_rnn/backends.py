@@ -11,20 +11,21 @@ import torch
 from torch import Tensor
 
 from plastic_rl.ops.plastic_rnn import reference
-from plastic_rl.ops.plastic_rnn.types import BACKENDS, Backend
+from plastic_rl.ops.plastic_rnn.rules import is_registered
+from plastic_rl.ops.plastic_rnn.types import BACKENDS, RULES, Backend, Rule
 
 logger = logging.getLogger(__name__)
 
 
-def choose_backend(backend: Backend, x: Tensor) -> str:
+def choose_backend(backend: Backend, x: Tensor, rule: Rule = "hebb") -> str:
     """The backend that runs for this input, ``reference`` or ``numba``; what ``auto`` takes is logged once.
 
     Raises:
-        ValueError: no such backend, or not for this device or dtype.
+        ValueError: no such backend, or not for this device, dtype or rule.
         RuntimeError: numba is asked for and not installed.
     """
     if backend == "auto":
-        return _choose(x.device.type, x.dtype)
+        return _choose(x.device.type, x.dtype, rule if is_registered(rule) else None)
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "numba":
@@ -33,14 +34,26 @@ def choose_backend(backend: Backend, x: Tensor) -> str:
                 f"backend 'numba' takes float32 on the CPU, got {x.dtype} on {x.device}: "
                 "use 'reference' or 'auto'"
             )
+        if is_registered(rule):
+            raise ValueError(
+                f"backend 'numba' is compiled for the rules {', '.join(RULES)}, got {rule!r}: "
+                "use 'reference' or 'auto'"
+            )
         if not _numba_installed():
             raise RuntimeError("backend 'numba' needs the package numba: python -m pip install numba")
     return backend
 
 
 @functools.cache
-def _choose(device: str, dtype: torch.dtype) -> str:
+def _choose(device: str, dtype: torch.dtype, registered_rule: Rule | None) -> str:
     if device == "cpu" and dtype == torch.float32:
+        if registered_rule is not None:
+            logger.warning(
+                "plastic_rnn: backend 'reference', many times slower, for the rule %r: only %s are compiled",
+                registered_rule,
+                ", ".join(RULES),
+            )
+            return "reference"
         if _numba_installed():
             logger.info("plastic_rnn: backend 'numba' for %s on the CPU", dtype)
             return "numba"

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn.types import ACTIVATIONS, RULES, PlasticParams, PlasticState
+from plastic_rl.ops.plastic_rnn.rules import get_rule
+from plastic_rl.ops.plastic_rnn.types import ACTIVATIONS, PlasticParams, PlasticState
 
 Clamp = tuple[Tensor, Tensor]
 
@@ -74,22 +75,20 @@ def check_params(params: PlasticParams) -> None:
     w, alpha = params.w, params.alpha
     if w.dim() != 2 or w.shape[0] != w.shape[1] or w.shape[0] == 0:
         raise ValueError(f"params.w must be (N, N) with N at least 1, got {_shape(w)}")
-    if params.rule not in RULES:
-        raise ValueError(f"params.rule must be one of {', '.join(RULES)}, got {params.rule!r}")
+    rule = get_rule(params.rule, "params.rule")
     if params.activation not in ACTIVATIONS:
         raise ValueError(
             f"params.activation must be one of {', '.join(ACTIVATIONS)}, got {params.activation!r}"
         )
     if alpha is not None and alpha.dim() != 0 and alpha.shape != w.shape:
         raise ValueError(f"params.alpha must be {_shape(w)}, () or None, got {_shape(alpha)}")
-    modulated = alpha is not None and params.rule == "modulated"
-    eta_used = alpha is not None and not modulated
+    used = rule.parameters if params.plastic else ()
     n = w.shape[0]
-    _check_presence("eta", params.eta, (), eta_used, params)
-    _check_presence("w_m", params.w_m, (n,), modulated, params)
-    _check_presence("b_m", params.b_m, (), modulated, params)
-    _check_presence("fan_out", params.fan_out, (n,), modulated, params)
-    if modulated and not 0 < params.trace_clip < math.inf:
+    _check_presence("eta", params.eta, (), "eta" in used, params)
+    _check_presence("w_m", params.w_m, (n,), "w_m" in used, params)
+    _check_presence("b_m", params.b_m, (), "b_m" in used, params)
+    _check_presence("fan_out", params.fan_out, (n,), "fan_out" in used, params)
+    if params.plastic and rule.trace_clip and not 0 < params.trace_clip < math.inf:
         raise ValueError(f"params.trace_clip must be a finite number above 0, got {params.trace_clip!r}")
 
 

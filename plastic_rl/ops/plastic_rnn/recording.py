@@ -43,7 +43,7 @@ class Recording:
             raise ValueError(f"n_steps must be at least 1, got {n_steps}")
         self.n_steps = n_steps
         self.backend = backend
-        chosen = backends.choose_backend(backend, state.hidden)
+        chosen = backends.choose_backend(backend, state.hidden, params.rule)
         checks.check_step(state.hidden, params, state, None, None)
         batch, n = state.hidden.shape
         self.y = state.hidden.new_full((n_steps, batch, n), float("nan")).detach()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn.rules import activate, decay_and_gain, trace_bound
+from plastic_rl.ops.plastic_rnn.rules import activate, update_trace
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
 
@@ -58,11 +58,7 @@ def step(
         values, mask = clamp
         y = torch.where(mask, values.detach(), y)
     if params.alpha is not None:
-        decay, gain = decay_and_gain(y, params)
-        trace = decay.unsqueeze(1) * trace + hidden.unsqueeze(2) * gain.unsqueeze(1)
-        bound = trace_bound(params)
-        if bound is not None:
-            trace = trace.clamp(-bound, bound)
+        trace = update_trace(trace, hidden, y, params)
     return PlasticState(y, trace)
 
 

@@ -1,4 +1,4 @@
-"""The plasticity rules.
+"""The plasticity rules: those that are built in, and those that a user registers.
 
 Every rule is an affine map of each column of the trace (row i feeds, column j is fed):
 
@@ -9,10 +9,180 @@ so a rule is two vectors computed from the new activations: the decay d and the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn.types import Activation, PlasticParams
+from plastic_rl.ops.plastic_rnn.types import RULES, Activation, PlasticParams, Rule
+
+RuleFunction = Callable[[Tensor, PlasticParams], tuple[Tensor, Tensor]]
+
+# What a rule may have of its own, all of it trained.
+_PARAMETERS = ("eta", "w_m", "b_m", "fan_out")
+
+
+class RuleDefinition(NamedTuple):
+    """All that is known about a rule; see `register_rule`."""
+
+    decay_and_gain: RuleFunction
+    parameters: tuple[str, ...] = ("eta",)
+    trace_clip: bool = False
+
+
+def hebb(y: Tensor, params: PlasticParams) -> tuple[Tensor, Tensor]:
+    """ICML 2018, Eq. 2: d = 1 - eta, g = eta y."""
+    assert params.eta is not None
+    return 1 - params.eta, params.eta * y
+
+
+def oja(y: Tensor, params: PlasticParams) -> tuple[Tensor, Tensor]:
+    """ICML 2018, Eq. 3: d = 1 - eta y^2, g = eta y."""
+    assert params.eta is not None
+    return 1 - params.eta * y**2, params.eta * y
+
+
+def modulated(y: Tensor, params: PlasticParams) -> tuple[Tensor, Tensor]:
+    """Simple neuromodulation, ICLR 2019: d = 1, g = M y with M = fan_out tanh(y . w_m + b_m)."""
+    assert params.w_m is not None
+    assert params.b_m is not None
+    assert params.fan_out is not None
+    signal = torch.tanh(y @ params.w_m + params.b_m).unsqueeze(-1)
+    return torch.ones_like(y), params.fan_out * signal * y
+
+
+_RULES: dict[str, RuleDefinition] = {
+    "hebb": RuleDefinition(hebb),
+    "oja": RuleDefinition(oja),
+    "modulated": RuleDefinition(modulated, ("w_m", "b_m", "fan_out"), trace_clip=True),
+}
+
+
+class UnknownRuleError(ValueError):
+    """There is no rule of this name, or none is registered yet."""
+
+
+def register_rule(
+    name: str,
+    decay_and_gain: RuleFunction,
+    *,
+    parameters: tuple[str, ...] = ("eta",),
+    trace_clip: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Add a plasticity rule, so that networks and policies take it as ``rule=name``.
+
+    With the decay d and the gain g that the function returns, the trace of every environment changes by
+
+        H_{t+1,ij} = clip(d_j H_t,ij + g_j y_{t-1,i})
+
+    Gradients are torch's own, through the backend ``reference``: ``auto`` takes it and says so once, and an
+    explicit ``numba``, which is compiled for the built-in rules, is refused. A saved model holds the rule's
+    name only: register the rule before loading it.
+
+    Args:
+        name: of the rule; those of built-in rules are taken.
+        decay_and_gain: called at every step as ``decay_and_gain(y, params)`` with the new activations
+            y (B, N), one environment per row, and the network's ``PlasticParams``. Returns the decay and the
+            gain, each (B, N), or () where it is the same for all; made from y and params by differentiable
+            torch operations, without changing them.
+        parameters: which trained parameters of ``params`` the rule uses, the others being None: ``eta`` (),
+            in (0, 1); ``w_m`` (N,), ``b_m`` () and ``fan_out`` (N,), which start random, at 0 and at 1.
+        trace_clip: whether every element of the trace is bounded to plus and minus ``params.trace_clip``.
+        overwrite: whether a registered rule of this name is replaced, also in networks that exist.
+
+    Raises:
+        ValueError: an argument that cannot be, or a name that is taken, named.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"name must be a text of at least one character, got {name!r}")
+    if name in RULES:
+        raise ValueError(f"name must not be that of a built-in rule ({', '.join(RULES)}), got {name!r}")
+    if name in _RULES and not overwrite:
+        raise ValueError(f"name must be new, got {name!r}, which is registered: overwrite=True replaces it")
+    if not callable(decay_and_gain):
+        raise ValueError(f"decay_and_gain must be a function of (y, params), got {decay_and_gain!r}")
+    if not isinstance(parameters, tuple | list) or not set(parameters) <= set(_PARAMETERS):
+        raise ValueError(f"parameters must be some of {', '.join(_PARAMETERS)}, got {parameters!r}")
+    if not isinstance(trace_clip, bool):
+        raise ValueError(f"trace_clip must be true or false, got {trace_clip!r}")
+    _RULES[name] = RuleDefinition(decay_and_gain, tuple(parameters), trace_clip)
+
+
+def rule_names() -> tuple[str, ...]:
+    """The built-in rules and those that are registered."""
+    return tuple(_RULES)
+
+
+def is_registered(rule: Rule) -> bool:
+    """Whether this is the name of a rule that a user has registered."""
+    return rule not in RULES and rule in rule_names()
+
+
+def get_rule(rule: Rule, argument: str = "rule") -> RuleDefinition:
+    """The definition of a rule.
+
+    Raises:
+        UnknownRuleError: no such rule; the message calls it ``argument``.
+    """
+    if rule not in rule_names():
+        raise UnknownRuleError(
+            f"{argument} must be one of {', '.join(rule_names())}, got {rule!r} "
+            "(a rule of your own has to be registered first, with plastic_rl.register_rule)"
+        )
+    return _RULES[rule]
+
+
+def decay_and_gain(y: Tensor, params: PlasticParams) -> tuple[Tensor, Tensor]:
+    """Decay d and gain g of the trace, each (B, N), from the new activations y (B, N).
+
+    Raises:
+        ValueError: the rule gives something else.
+    """
+    returned = get_rule(params.rule).decay_and_gain(y, params)
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise ValueError(
+            f"rule {params.rule!r} must return two tensors, decay and gain, got {type(returned).__name__}"
+        )
+    for name, part in zip(("decay", "gain"), returned, strict=True):
+        if not isinstance(part, Tensor):
+            raise ValueError(
+                f"rule {params.rule!r} must return a tensor as {name}, got {type(part).__name__}"
+            )
+        if part.shape not in (y.shape, ()) or part.dtype != y.dtype or part.device != y.device:
+            raise ValueError(
+                f"rule {params.rule!r} must return {name} as {tuple(y.shape)} or () with {y.dtype} on "
+                f"{y.device}, got {tuple(part.shape)} with {part.dtype} on {part.device}"
+            )
+    decay, gain = returned
+    return decay.expand_as(y), gain.expand_as(y)
+
+
+def update_trace(trace: Tensor, pre: Tensor, y: Tensor, params: PlasticParams) -> Tensor:
+    """The trace after one step.
+
+    trace: (B, I, N)
+    pre: (B, I), the presynaptic activations
+    y: (B, N), the new activations
+    returns: (B, I, N)
+    """
+    decay, gain = decay_and_gain(y, params)
+    trace = decay.unsqueeze(1) * trace + pre.unsqueeze(2) * gain.unsqueeze(1)
+    if get_rule(params.rule).trace_clip:
+        trace = trace.clamp(-params.trace_clip, params.trace_clip)
+    return trace
+
+
+def try_rule(params: PlasticParams) -> None:
+    """Run the rule of a new network once, so that what is wrong with it shows before any work is done.
+
+    Raises:
+        ValueError: the rule gives something else than decay and gain.
+    """
+    if params.plastic:
+        with torch.no_grad():
+            decay_and_gain(params.w.new_zeros(2, params.w.shape[1]), params)
 
 
 def activate(pre: Tensor, activation: Activation) -> Tensor:
@@ -24,27 +194,3 @@ def activate(pre: Tensor, activation: Activation) -> Tensor:
     if activation == "relu":
         return torch.relu(pre)
     return pre
-
-
-def decay_and_gain(y: Tensor, params: PlasticParams) -> tuple[Tensor, Tensor]:
-    """Decay d and gain g of the trace, each (B, N), from the new activations y (B, N).
-
-    hebb       d = 1 - eta          g = eta y            ICML 2018, Eq. 2
-    oja        d = 1 - eta y^2      g = eta y            ICML 2018, Eq. 3
-    modulated  d = 1                g = M y, with M = fan_out tanh(y . w_m + b_m)    ICLR 2019
-    """
-    if params.rule == "modulated":
-        assert params.w_m is not None
-        assert params.b_m is not None
-        assert params.fan_out is not None
-        signal = torch.tanh(y @ params.w_m + params.b_m).unsqueeze(-1)
-        return torch.ones_like(y), params.fan_out * signal * y
-    assert params.eta is not None
-    if params.rule == "oja":
-        return 1 - params.eta * y**2, params.eta * y
-    return (1 - params.eta).expand_as(y), params.eta * y
-
-
-def trace_bound(params: PlasticParams) -> float | None:
-    """The bound that the rule puts on every element of the trace, or None."""
-    return params.trace_clip if params.rule == "modulated" else None

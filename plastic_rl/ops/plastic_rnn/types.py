@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from torch import Tensor
 
-Rule = Literal["hebb", "oja", "modulated"]
+BuiltInRule = Literal["hebb", "oja", "modulated"]
+# A built-in rule, or the name of one that was given to register_rule.
+Rule: TypeAlias = BuiltInRule | str
 Activation = Literal["tanh", "sigmoid", "relu", "linear"]
 Backend = Literal["auto", "reference", "numba"]
 
-RULES: tuple[str, ...] = get_args(Rule)
+RULES: tuple[str, ...] = get_args(BuiltInRule)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
@@ -45,14 +47,15 @@ class PlasticParams:
     Args:
         w: (N, N), fixed weights; column j feeds neuron j.
         alpha: (N, N), () or None, the plasticity of each connection.
-        eta: (), the learning rate of the trace, in (0, 1); rules ``hebb`` and ``oja`` only.
+        eta: (), the learning rate of the trace, in (0, 1); rules ``hebb`` and ``oja``.
         rule: how the trace changes: ``hebb`` (ICML 2018, Eq. 2), ``oja`` (ICML 2018, Eq. 3),
-            ``modulated`` (simple neuromodulation, Backpropamine, ICLR 2019).
+            ``modulated`` (simple neuromodulation, Backpropamine, ICLR 2019), or one that `register_rule`
+            has added, which says itself which of the following it uses.
         activation: the nonlinearity sigma of Eq. 1.
-        w_m: (N,), weights of the modulating neuron; ``modulated`` only.
-        b_m: (), its bias; ``modulated`` only.
-        fan_out: (N,), how strongly it reaches each neuron; ``modulated`` only.
-        trace_clip: bound on the size of every element of the trace; ``modulated`` only.
+        w_m: (N,), weights of the modulating neuron; ``modulated``.
+        b_m: (), its bias; ``modulated``.
+        fan_out: (N,), how strongly it reaches each neuron; ``modulated``.
+        trace_clip: bound on the size of every element of the trace; ``modulated``.
     """
 
     w: Tensor
