@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.ops.plastic_rnn import Rule
-from plastic_rl.ops.plastic_rnn.rules import decay_and_gain
+from plastic_rl.ops.plastic_rnn import Rule, update_trace
 from plastic_rl.policies.connections import PlasticConnections, check_scale
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState, Observations
 from plastic_rl.policies.plastic_rnn import Alpha, check_size
@@ -20,7 +19,7 @@ _SMALLEST_SIDE = 2 ** (_LAYERS + 1) - 1
 class ImageFeatures(nn.Module):
     """Four convolutions, 3 x 3 with stride 2 and no padding, each followed by a rectifier.
 
-    Images of 31 x 31 become one value per channel.
+    Images of 31 x 31 become one value per channel. An image that comes up many times is looked at once.
 
     Args:
         n_pixels: of a square grey image with sides of at least 31.
@@ -55,11 +54,23 @@ class ImageFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (..., n_pixels); returns (..., features)."""
-        shape = images.shape[:-1]
-        features = images.reshape(-1, 1, self.side, self.side).contiguous(memory_format=torch.channels_last)
+        distinct, which = _distinct(images.reshape(-1, images.shape[-1]))
+        features = distinct.reshape(-1, 1, self.side, self.side).contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             features = layer(features).relu_()
-        return features.reshape(*shape, self.size)
+        features = features.reshape(-1, self.size).index_select(0, which)
+        return features.reshape(*images.shape[:-1], self.size)
+
+
+def _distinct(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows without repetitions (D, F), and which of them each row is (R,). rows: (R, F)."""
+    # One number tells rows apart, much faster than sorting them; that it did is checked.
+    weights = torch.linspace(1, 2, rows.shape[1], dtype=torch.float64, device=rows.device).sin()
+    numbers, which = torch.unique((rows.double() * weights).sum(dim=1), return_inverse=True)
+    first = which.new_empty(len(numbers)).scatter_(0, which, torch.arange(len(rows), device=rows.device))
+    if len(first) < len(rows) and torch.equal(rows[first[which]], rows):
+        return rows[first], which
+    return rows, torch.arange(len(rows), device=rows.device)
 
 
 class PlasticClassifier(EpisodicNetwork):
@@ -73,7 +84,7 @@ class PlasticClassifier(EpisodicNetwork):
         n_way: number of classes N, at least 2.
         n_pixels: of a square grey image with sides of at least 31.
         channels: of every convolution, at least 1.
-        rule: ``oja`` or ``hebb``: how the trace changes.
+        rule: how the trace changes: ``oja``, ``hebb``, or a registered one that has no modulating neuron.
         alpha: ``full``, one trained plasticity per connection; ``homogeneous``, one for all;
             ``none``, no plasticity: nothing can be learned within an episode.
         eta: where the trained learning rate of the trace starts, in (0, 1).
@@ -171,5 +182,4 @@ class PlasticClassifier(EpisodicNetwork):
         """The trace (B, F, N) after the features (B, F) met the outputs y (B, N)."""
         if self.connections.alpha is None:
             return trace
-        decay, gain = decay_and_gain(y, self.connections.params())
-        return decay.unsqueeze(1) * trace + features.unsqueeze(2) * gain.unsqueeze(1)
+        return update_trace(trace, features, y, self.connections.params())

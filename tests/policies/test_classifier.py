@@ -131,3 +131,33 @@ def test_gradients_reach_everything(alpha: str) -> None:
 def test_bad_arguments_are_named(kwargs: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PlasticClassifier(**kwargs)
+
+
+def test_an_image_that_comes_up_many_times_is_looked_at_once() -> None:
+    torch.manual_seed(0)
+    features = ImageFeatures(SIDE**2, channels=8)
+    images = (torch.rand(5, SIDE**2) < 0.3).float()[torch.tensor([[0, 1, 2], [1, 1, 4], [3, 0, 2]])]
+    seen: list[int] = []
+    features.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    together = features(images)
+    together.square().sum().backward()
+    gradient = features.layers[0].weight.grad.clone()
+    assert seen == [5]
+
+    features.zero_grad()
+    one_by_one = torch.stack([features(image.unsqueeze(0))[0] for image in images.flatten(0, 1)])
+    one_by_one.square().sum().backward()
+    torch.testing.assert_close(together.flatten(0, 1), one_by_one)
+    torch.testing.assert_close(gradient, features.layers[0].weight.grad, rtol=1e-4, atol=1e-4)
+    assert gradient.abs().max() > 0.01
+
+
+def test_images_are_not_taken_for_the_same_by_rounding() -> None:
+    features = ImageFeatures(SIDE**2, channels=8)
+    images = torch.zeros(2, SIDE**2)
+    # Beside the large pixel the other one disappears in any sum.
+    images[:, 0], images[1, 1] = 1e30, 1.0
+    seen: list[int] = []
+    features.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    features(images)
+    assert seen == [2]
