@@ -17,12 +17,13 @@ from plastic_rl.envs import reference_levels
 from plastic_rl.training import runs
 from plastic_rl.training.callbacks import EpisodeLogCallback, ProgressCallback, SaveModelCallback
 from plastic_rl.training.cli import CommandError
+from plastic_rl.training.episodes import task_of
 from plastic_rl.training.evaluation import CannotRender, record_episode, save_gif
 from plastic_rl.training.model_commands import evaluate, watch
 from plastic_rl.training.plasticity_callback import PlasticityCallback, plastic_modules
 from plastic_rl.training.plots import learning_curve
 from plastic_rl.training.settings import algorithm_class, load_config
-from plastic_rl.training.supervised import SupervisedMetaLearner, task_of
+from plastic_rl.training.supervised import SupervisedMetaLearner
 from plastic_rl.training.tracking import WandbOutput, tracked, wandb_record
 from plastic_rl.training.user_input import (
     bad_input,

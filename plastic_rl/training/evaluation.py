@@ -16,7 +16,8 @@ from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.policies.plastic_rnn import check_size
-from plastic_rl.training.supervised import SupervisedMetaLearner, task_of, to_tensors
+from plastic_rl.training.episodes import task_of, to_tensors
+from plastic_rl.training.supervised import SupervisedMetaLearner
 
 
 class CannotRender(ValueError):  # noqa: N818

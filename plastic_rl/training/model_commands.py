@@ -10,11 +10,12 @@ from stable_baselines3.common.vec_env import VecEnv
 from plastic_rl.envs import reference_levels
 from plastic_rl.training import runs
 from plastic_rl.training.cli import CommandError
+from plastic_rl.training.episodes import task_of
 from plastic_rl.training.evaluation import CannotRender, evaluate_episodes, record_episode, save_gif
 from plastic_rl.training.evaluation import evaluate as evaluate_model
 from plastic_rl.training.pretrained import agent_name, available, load_pretrained, read_record
 from plastic_rl.training.settings import ALGORITHMS, default_algorithm
-from plastic_rl.training.supervised import SupervisedMetaLearner, task_of
+from plastic_rl.training.supervised import SupervisedMetaLearner
 from plastic_rl.training.user_input import (
     bad_input,
     checked_device,

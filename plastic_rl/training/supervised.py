@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import safe_mean
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from plastic_rl.envs.episodic import Episodes
@@ -28,23 +26,18 @@ from plastic_rl.policies.supervised import (
     RNNPolicy,
     SupervisedPolicy,
 )
+from plastic_rl.training.episodes import (
+    Loss,
+    UpdateProgressBar,
+    check_sample_kwargs,
+    cross_entropy,
+    score_episodes,
+    squared_error,
+    task_of,
+    to_tensors,
+)
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 SelfSupervisedMetaLearner = TypeVar("SelfSupervisedMetaLearner", bound="SupervisedMetaLearner")
-
-
-def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The squared error summed over the elements of an answer, the mean over the batch.
-
-    outputs: (B, n_outputs)
-    targets: (B, *action shape)
-    """
-    return ((outputs - targets.flatten(1)) ** 2).sum(dim=-1).mean()
-
-
-def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The cross-entropy of logits (B, N) and classes (B,) counted from 0, the mean over the batch."""
-    return nn.functional.cross_entropy(outputs, targets)
 
 
 class SupervisedMetaLearner(BaseAlgorithm):
@@ -152,7 +145,7 @@ class SupervisedMetaLearner(BaseAlgorithm):
                 f"policy must be a subclass of SupervisedPolicy, got {self.policy_class.__name__}"
             )
         if self.env is not None and self.sample_kwargs:
-            _check_sample_kwargs(task_of(self.env), self.sample_kwargs)
+            check_sample_kwargs(task_of(self.env), self.sample_kwargs)
         self._setup_lr_schedule()
         # A loaded model goes on drawing where the saved one stood.
         saved = self.episode_rng
@@ -165,7 +158,8 @@ class SupervisedMetaLearner(BaseAlgorithm):
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )
         self.policy = policy.to(self.device)
-        self._loss = self.loss_fn or _default_loss(self.action_space)
+        discrete = isinstance(self.action_space, spaces.Discrete)
+        self._loss = self.loss_fn or (cross_entropy if discrete else squared_error)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed everything random: Python, NumPy, torch, the environment and the drawing of episodes."""
@@ -183,7 +177,7 @@ class SupervisedMetaLearner(BaseAlgorithm):
         if progress_bar:
             # SB3's own bar counts one step per environment and call.
             given = super()._init_callback(callback)
-            callback = [given, _ProgressBar()]
+            callback = [given, UpdateProgressBar()]
         return super()._init_callback(callback)
 
     def learn(
@@ -223,7 +217,8 @@ class SupervisedMetaLearner(BaseAlgorithm):
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
             episodes = task.sample_episodes(self.batch_size, self.episode_rng, **(self.sample_kwargs or {}))
             actions = self.train(episodes)
-            rewards, infos = self._scores(task, episodes, actions)
+            seconds = (time.time_ns() - self.start_time) / 1e9
+            rewards, infos = score_episodes(task, episodes, actions, seconds)
             dones = np.ones(len(infos), dtype=bool)
             self.num_timesteps += len(infos) * task.episode_length
             self._episode_num += len(infos)
@@ -295,72 +290,6 @@ class SupervisedMetaLearner(BaseAlgorithm):
             return targets.long() - int(self.action_space.start)
         return targets.float()
 
-    def _scores(
-        self, task: Any, episodes: Episodes, actions: np.ndarray
-    ) -> tuple[np.ndarray, list[dict[str, Any]]]:
-        """Rewards (B,) and, for every episode, the info that a monitored environment gives at its end."""
-        rewards = task.score(episodes, actions)
-        metrics = task.metrics(episodes, actions) if hasattr(task, "metrics") else {}
-        seconds = round((time.time_ns() - self.start_time) / 1e9, 6)
-        rows = [{name: float(values[i]) for name, values in metrics.items()} for i in range(len(rewards))]
-        infos = [
-            {**row, "episode": {**row, "r": float(reward), "l": task.episode_length, "t": seconds}}
-            for reward, row in zip(rewards, rows, strict=True)
-        ]
-        return rewards, infos
-
     def _metric_names(self) -> list[str]:
         newest = self.ep_info_buffer[-1] if self.ep_info_buffer else {}
         return [name for name in newest if name not in ("r", "l", "t")]
-
-
-def task_of(env: VecEnv) -> Any:
-    """The task behind a vector environment of ``EpisodicTaskEnv``.
-
-    Raises:
-        ValueError: there is none, or a wrapper changes its observations or actions.
-    """
-    try:
-        task = env.get_attr("task", 0)[0]
-    except AttributeError as error:
-        raise ValueError(
-            "env must be an EpisodicTaskEnv, or a vector environment of them: its episodes come from a task"
-        ) from error
-    same = env.observation_space == task.observation_space and env.action_space == task.action_space
-    if not same or unwrap_vec_normalize(env) is not None:
-        raise ValueError(
-            "env must not change the observations or actions of its task: whole episodes are drawn from "
-            f"the task itself, with {task.observation_space} and {task.action_space}"
-        )
-    return task
-
-
-def to_tensors(
-    observations: np.ndarray | dict[str, np.ndarray], device: torch.device
-) -> Tensor | dict[str, Tensor]:
-    """The same observations on a device."""
-    if isinstance(observations, dict):
-        return {key: torch.as_tensor(part, device=device) for key, part in observations.items()}
-    return torch.as_tensor(observations, device=device)
-
-
-def _check_sample_kwargs(task: Any, sample_kwargs: dict[str, Any]) -> None:
-    try:
-        inspect.signature(task.sample_episodes).bind(1, None, **sample_kwargs)
-    except TypeError as error:
-        raise ValueError(
-            f"sample_kwargs must be arguments of {type(task).__name__}.sample_episodes, "
-            f"got {sample_kwargs!r}: {error}"
-        ) from error
-
-
-def _default_loss(action_space: spaces.Space) -> Loss:
-    return cross_entropy if isinstance(action_space, spaces.Discrete) else squared_error
-
-
-class _ProgressBar(ProgressBarCallback):
-    """SB3's progress bar, moved by the steps that were really taken."""
-
-    def _on_step(self) -> bool:
-        self.pbar.update(self.num_timesteps - self.model._num_timesteps_at_start - self.pbar.n)
-        return True

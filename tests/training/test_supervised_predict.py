@@ -14,8 +14,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from plastic_rl.envs.episodic import Episodes, EpisodicTaskEnv
 from plastic_rl.policies import AutoassociatorPolicy, PlasticPolicy, SupervisedPolicy
+from plastic_rl.training.episodes import to_tensors
 from plastic_rl.training.evaluation import evaluate_episodes
-from plastic_rl.training.supervised import SupervisedMetaLearner, to_tensors
+from plastic_rl.training.supervised import SupervisedMetaLearner
 
 N_WAY, N_PIXELS = 3, 31**2
 
