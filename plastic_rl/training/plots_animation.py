@@ -43,8 +43,10 @@ def trace_animation(lives: Lifetimes, order: np.ndarray | None = None) -> list[n
     shades = np.rint((np.clip(cells / scale, -1, 1) + 1) / 2 * (_SHADES - 1)).astype(int)
     palette = (colormaps[DIVERGING](np.linspace(0, 1, _SHADES))[:, :3] * 255).astype(np.uint8)
     caption = f"Hebbian trace of {traces.shape[1]} x {traces.shape[1]} connections"
+    font = ImageFont.load_default(16)
     return [
-        _beside(frame, palette[shade], caption) for frame, shade in zip(lives.frames, shades, strict=True)
+        _beside(frame, palette[shade], caption, font)
+        for frame, shade in zip(lives.frames, shades, strict=True)
     ]
 
 
@@ -55,7 +57,12 @@ def _coarse(matrix: np.ndarray) -> np.ndarray:
     return matrix[:whole, :whole].reshape(whole // side, side, whole // side, side).mean(axis=(1, 3))
 
 
-def _beside(frame: np.ndarray, cells: np.ndarray, caption: str) -> np.ndarray:
+def _beside(
+    frame: np.ndarray,
+    cells: np.ndarray,
+    caption: str,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+) -> np.ndarray:
     """Enlarge the cells to about the frame's height, put them beside it and the caption under them."""
     height = len(frame) - _LINE
     zoom = max(1, (height - 3 * _LINE // 2) // len(cells))
@@ -65,5 +72,5 @@ def _beside(frame: np.ndarray, cells: np.ndarray, caption: str) -> np.ndarray:
     image.paste(Image.fromarray(frame), (0, 0))
     image.paste(Image.fromarray(panel), (frame.shape[1] + gap, gap))
     middle = (frame.shape[1] + gap + panel.shape[1] / 2, height)
-    ImageDraw.Draw(image).text(middle, caption, fill=_TEXT, font=ImageFont.load_default(16), anchor="mm")
+    ImageDraw.Draw(image).text(middle, caption, fill=_TEXT, font=font, anchor="mm")
     return np.asarray(image)
