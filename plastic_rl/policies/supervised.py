@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Any
 
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from plastic_rl.policies.autoassociator import Autoassociator
 from plastic_rl.policies.classifier import PlasticClassifier
+from plastic_rl.policies.connections import PlasticConnections
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState
+from plastic_rl.policies.plastic_rnn import is_number
 from plastic_rl.policies.recurrent_baselines import (
     LSTMNetwork,
     PlasticRNNNetwork,
@@ -66,11 +69,16 @@ class SupervisedPolicy(BasePolicy):
             raise ValueError(f"action_space must be Box or Discrete, got {action_space}")
         self.network_kwargs = network_kwargs
         self.network = self.make_network(**network_kwargs)
-        self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
+        groups = self.parameter_groups()
+        self.optimizer = optimizer_class(groups, lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
 
     @abstractmethod
     def make_network(self, **network_kwargs: Any) -> EpisodicNetwork:
         """The network from ``observation_space`` to ``n_outputs`` values."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The optimiser's groups; in each, ``lr_scale`` is a factor on the learning rate."""
+        return [{"params": list(self.parameters()), "lr_scale": 1.0}]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {
@@ -149,9 +157,36 @@ class SupervisedPolicy(BasePolicy):
 class AutoassociatorPolicy(SupervisedPolicy):
     """``Autoassociator`` as an agent: it answers with the completed observation.
 
-    Observations and actions are Boxes of the same one-dimensional shape. ``policy_kwargs``: ``alpha``,
-    ``rule``, ``eta``, ``w_init``, ``alpha_init``, ``activation``, ``backend``.
+    Observations and actions are Boxes of the same one-dimensional shape. Arguments are those of
+    `SupervisedPolicy`; further ``policy_kwargs``: ``alpha``, ``rule``, ``eta``, ``w_init``, ``alpha_init``,
+    ``activation``, ``backend``.
+
+    Args:
+        w_lr_scale: the learning rate of w as a multiple of that of alpha and eta, above 0; without plasticity
+            it does not count. The plasticities act through a trace that is as small as eta, and can take
+            steps in which the weights would drown what they remember in noise.
+
+    Raises:
+        ValueError: an argument outside its range, named.
     """
+
+    def __init__(self, *args: Any, w_lr_scale: float = 0.1, **kwargs: Any) -> None:
+        if not is_number(w_lr_scale) or not 0 < w_lr_scale < math.inf:
+            raise ValueError(f"w_lr_scale must be a finite number above 0, got {w_lr_scale!r}")
+        self.w_lr_scale = w_lr_scale
+        super().__init__(*args, **kwargs)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), "w_lr_scale": self.w_lr_scale}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """See `SupervisedPolicy.parameter_groups`."""
+        connections = self.network.connections
+        assert isinstance(connections, PlasticConnections)
+        if connections.alpha is None:
+            return super().parameter_groups()
+        others = [parameter for parameter in self.parameters() if parameter is not connections.w]
+        return [{"params": [connections.w], "lr_scale": self.w_lr_scale}, {"params": others, "lr_scale": 1.0}]
 
     def make_network(self, **network_kwargs: Any) -> Autoassociator:
         """See `SupervisedPolicy.make_network`."""

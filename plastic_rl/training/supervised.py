@@ -173,6 +173,11 @@ class SupervisedMetaLearner(BaseAlgorithm):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []
 
+    def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
+        super()._update_learning_rate(optimizers)
+        for group in self.policy.optimizer.param_groups:
+            group["lr"] *= group.get("lr_scale", 1.0)
+
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         if progress_bar:
             # SB3's own bar counts one step per environment and call.
@@ -266,11 +271,7 @@ class SupervisedMetaLearner(BaseAlgorithm):
         return self.policy.answers(outputs)
 
     def dump_logs(self, iteration: int = 0) -> None:
-        """Write one row of the log.
-
-        Args:
-            iteration: number of updates of this ``learn``.
-        """
+        """Write one row of the log, after so many updates of this ``learn``."""
         seconds = max((time.time_ns() - self.start_time) / 1e9, 1e-9)
         steps = self.num_timesteps - self._num_timesteps_at_start
         for name in ("r", "l", *self._metric_names()):
