@@ -20,7 +20,7 @@ def test_python_blocks_run(block, tmp_path, monkeypatch, capsys):
     exec(compile(shortened, str(README), "exec"), {})
     out = capsys.readouterr().out
     assert "mean return" in out
-    assert "trace (1, 200, 200)" in out
+    assert "trace (1, 100, 100)" in out
 
 
 def test_commands_name_options_that_exist():

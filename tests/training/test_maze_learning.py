@@ -41,12 +41,12 @@ def play(model, wipe, seed):
 
 @pytest.mark.slow
 def test_learns_the_maze_with_its_trace():
-    env = plastic_rl.make_vec_env(ENV_ID, n_envs=16, seed=0, env_kwargs={"render_mode": None})
+    env = plastic_rl.make_vec_env(ENV_ID, n_envs=32, seed=0, env_kwargs={"render_mode": None})
     model = plastic_rl.PlasticA2C(env=env, **plastic_rl.hyperparams(ENV_ID), seed=0)
-    model.learn(5_000_000)
+    model.learn(2_000_000)
     training = np.mean([info["r"] for info in model.ep_info_buffer])
     assert len(model.ep_info_buffer) == 100
-    assert training > 20
+    assert training > 40
 
     seeds = (1000, 2000, 3000, 4000)
     intact, changed = zip(*(play(model, False, seed) for seed in seeds), strict=True)

@@ -1,5 +1,6 @@
 """Settings: where they come from, what is refused, and that Python and the command line get the same ones."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,17 @@ def write(path: Path, **entries: object) -> Path:
     return path
 
 
-def test_maze_settings_are_the_papers_lifetime() -> None:
+def plain(settings: Mapping[str, object]) -> dict[str, object]:
+    """Settings that can be compared: a schedule is equal to nothing but itself, its text says all of it."""
+    return {key: repr(value) if callable(value) else value for key, value in settings.items()}
+
+
+def test_maze_settings() -> None:
     kwargs = hyperparams("PlasticMaze-v0")
-    assert kwargs["n_steps"] == 250
-    assert kwargs["policy_kwargs"]["hidden_size"] == 200
+    assert kwargs["n_steps"] == 50
+    assert kwargs["policy_kwargs"]["hidden_size"] == 100
     assert not {"n_envs", "n_timesteps", "env", "seed"} & set(kwargs)
-    assert hyperparams("plastic_rl:PlasticMaze-v0") == kwargs
+    assert plain(hyperparams("plastic_rl:PlasticMaze-v0")) == plain(kwargs)
 
 
 @pytest.mark.parametrize("algo", [algo for algo in ALGORITHMS if algo != "supervised"])
@@ -142,7 +148,7 @@ def test_overrides_merge_into_mappings_and_leave_the_file_alone() -> None:
     changed = hyperparams("PlasticMaze-v0", overrides={"policy_kwargs": {"eta": 0.3}})
     assert changed["policy_kwargs"] == {**before["policy_kwargs"], "eta": 0.3}
     changed["policy_kwargs"]["rule"] = "oja"
-    assert hyperparams("PlasticMaze-v0") == before
+    assert plain(hyperparams("PlasticMaze-v0")) == plain(before)
 
 
 def test_whole_floats_and_short_exponents_are_numbers(tmp_path: Path) -> None:
@@ -204,9 +210,9 @@ def test_command_line_and_python_train_the_same_model(tmp_path: Path) -> None:
     env.close()
 
     assert from_command_line.policy_kwargs == kwargs["policy_kwargs"]
-    for name, value in kwargs.items():
+    for name, value in plain(kwargs).items():
         if name not in ("policy", "policy_kwargs"):
-            assert getattr(from_command_line, name) == value, name
+            assert plain({name: getattr(from_command_line, name)})[name] == value, name
     expected = from_python.policy.state_dict()
     for name, parameter in from_command_line.policy.state_dict().items():
         np.testing.assert_array_equal(parameter.numpy(), expected[name].numpy(), err_msg=name)
