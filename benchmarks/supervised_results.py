@@ -1,0 +1,321 @@
+"""The paper's supervised tasks: how far plastic networks and others get on data that training has not seen.
+
+    python benchmarks/supervised_results.py [--experiments patterns patterns-50 images omniglot]
+                                            [--variants full ...] [--seeds 0 1 2] [--scale 1.0]
+                                            [--folder runs/supervised]
+
+`images` and `omniglot` need the data (see `plastic-rl data check`). Every run trains with the settings of
+`zoo_configs/supervised.yml` and what is changed of them below; the baselines of `images` stop after the
+minutes that `full` took with the same seed. A run is written to a file of its own: a second call trains only
+what is missing. At the end the table (`table.md`) and the figures of all runs in the folder are written.
+
+Curves are measured on fresh validation episodes. Final scores are of test episodes, which nothing was chosen
+on; where a task has no data, fresh episodes are both.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import StrMethodFormatter
+from stable_baselines3.common.callbacks import BaseCallback
+
+import plastic_rl  # noqa: F401 (registers the environments)
+from plastic_rl import SupervisedMetaLearner
+from plastic_rl.training.evaluation import evaluate_episodes
+from plastic_rl.training.plots_curves import CURVES, DASHES
+from plastic_rl.training.plots_style import draw_levels, picture
+from plastic_rl.training.settings import load_config
+
+SMALL = {"n_bits": 50, "n_patterns": 2, "show_steps": 3, "blank_steps": 1, "n_passes": 1, "probe_steps": 3}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A task, the measure that counts, and the networks that are compared on it."""
+
+    env_id: str
+    title: str
+    metric: str
+    curve_episodes: int
+    test_episodes: int
+    variants: dict[str, dict[str, Any]]
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    validation: dict[str, Any] = field(default_factory=dict)
+    test: dict[str, Any] = field(default_factory=dict)
+    levels: dict[str, float] = field(default_factory=dict)
+    # Networks that train for the time that `full` took, instead of for a number of episodes.
+    equal_time: tuple[str, ...] = ()
+    log_scale: bool = False
+
+
+def recurrent(policy: str, learning_rate: float, **policy_kwargs: Any) -> dict[str, Any]:
+    """A network without plasticity. The gradient's norm is bounded, without which the plain one diverges."""
+    return {
+        "policy": policy,
+        "learning_rate": learning_rate,
+        "max_grad_norm": 1.0,
+        "policy_kwargs": policy_kwargs,
+    }
+
+
+EXPERIMENTS = {
+    "patterns": Experiment(
+        "PlasticPatternMemory-v0",
+        "Pattern memory, 1,000 bits",
+        "bit_error",
+        20,
+        100,
+        {"full": {}},
+        levels={"chance": 0.5, "1 %": 0.01},
+        log_scale=True,
+    ),
+    "patterns-50": Experiment(
+        "PlasticPatternMemory-v0",
+        "Pattern memory, 50 bits",
+        "bit_error",
+        200,
+        2000,
+        {
+            "full": {"batch_size": 1, "n_timesteps": 2000 * 12, "learning_rate": "lin_0.003"},
+            "LSTM": {**recurrent("LSTMPolicy", 3e-4), "batch_size": 16, "n_timesteps": 20_000 * 12},
+            "RNN": {**recurrent("RNNPolicy", 1e-4), "batch_size": 16, "n_timesteps": 20_000 * 12},
+        },
+        env_kwargs=SMALL,
+        levels={"chance": 0.5, "1 %": 0.01},
+        log_scale=True,
+    ),
+    "images": Experiment(
+        "PlasticImageCompletion-v0",
+        "Image completion, unseen images",
+        "squared_error",
+        40,
+        500,
+        {
+            "full": {},
+            "homogeneous": {"policy_kwargs": {"alpha": "homogeneous"}},
+            "LSTM": recurrent("LSTMPolicy", 3e-4),
+            "RNN": recurrent("RNNPolicy", 1e-4),
+        },
+        # There are no validation images: the curves are of training images, the scores of test images.
+        test={"split": "test"},
+        levels={"paper, homogeneous": 26.0, "paper, independent": 15.0},
+        equal_time=("homogeneous", "LSTM", "RNN"),
+    ),
+    "omniglot": Experiment(
+        "PlasticOmniglot-v0",
+        "Omniglot, 5-way 1-shot, unseen characters",
+        "accuracy",
+        1000,
+        10_000,
+        {"full": {}},
+        validation={"split": "validation"},
+        test={"split": "test"},
+        levels={"paper": 0.983},
+    ),
+}
+
+
+class CurveCallback(BaseCallback):
+    """Measures on validation episodes, ever more rarely, and stops when the time is up."""
+
+    def __init__(self, env: gym.Env, episodes: int, episode_length: int, budget: float | None) -> None:
+        super().__init__()
+        self._env, self._episodes, self._length, self._budget = env, episodes, episode_length, budget
+        self._next = 0
+        self.curve: list[dict[str, float]] = []
+        self.seconds = 0.0
+
+    def _on_training_start(self) -> None:
+        self._measure()
+        self._begin = time.perf_counter()
+
+    def _on_step(self) -> bool:
+        seconds = self.seconds + time.perf_counter() - self._begin
+        if self.num_timesteps // self._length >= self._next:
+            # The measurement is no part of the training's time.
+            self.seconds = seconds
+            self._measure()
+            self._begin = time.perf_counter()
+        return self._budget is None or seconds < self._budget
+
+    def _on_training_end(self) -> None:
+        self.seconds += time.perf_counter() - self._begin
+        self._measure()
+
+    def _measure(self) -> None:
+        episodes = self.num_timesteps // self._length
+        scores = evaluate_episodes(self.model, self._env, self._episodes, batch_size=20, seed=1)  # type: ignore[arg-type]
+        values = {name: score.mean for name, score in scores.items()}
+        self.curve.append({"episodes": episodes, "seconds": self.seconds, **values})
+        self._next = max(episodes + 1, int(episodes * 1.25), 10)
+
+
+def train_and_test(
+    experiment: Experiment,
+    overrides: dict[str, Any],
+    seed: int,
+    scale: float,
+    budget: float | None,
+    model_path: Path,
+) -> dict[str, Any]:
+    """One run: what it scored before, while and after it learned, and how long that took."""
+    # A seed draws its own split into training and test characters.
+    split = {"split_seed": seed} if experiment.env_id == "PlasticOmniglot-v0" else {}
+    make = {**experiment.env_kwargs, **split}
+    config = load_config(experiment.env_id, overrides=overrides)
+    model = SupervisedMetaLearner(
+        env=gym.make(experiment.env_id, **make), seed=seed, device="cpu", **config.kwargs()
+    )
+    validation = gym.make(experiment.env_id, **make, **experiment.validation)
+    length = validation.get_wrapper_attr("task").episode_length
+    callback = CurveCallback(validation, experiment.curve_episodes, length, budget)
+    timesteps = 10**12 if budget is not None else int(config.n_timesteps * scale)
+    model.learn(timesteps, callback=callback, log_interval=0)
+    model_path.parent.mkdir(parents=True, exist_ok=True)
+    model.save(model_path)
+    test = gym.make(experiment.env_id, **make, **experiment.test)
+    scores = evaluate_episodes(model, test, experiment.test_episodes, batch_size=20, seed=2)
+    return {
+        "episodes": model.num_timesteps // length,
+        "seconds": callback.seconds,
+        "weights": sum(parameter.numel() for parameter in model.policy.parameters()),
+        "curve": callback.curve,
+        "test": {name: {"mean": score.mean, "interval": score.interval} for name, score in scores.items()},
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+    }
+
+
+def run_path(folder: Path, name: str, variant: str, seed: int) -> Path:
+    return folder / name / f"{variant}_{seed}.json"
+
+
+def read_runs(folder: Path) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """Experiment, variant and the runs of all seeds that are in the folder."""
+    for name, experiment in EXPERIMENTS.items():
+        for variant in experiment.variants:
+            paths = sorted((folder / name).glob(f"{variant}_*.json"))
+            if paths:
+                yield name, variant, [json.loads(path.read_text()) for path in paths]
+
+
+def reached(run: dict[str, Any], metric: str, level: float) -> int | None:
+    """After how many episodes the measure was first below the level and stayed there."""
+    below = None
+    for point in run["curve"]:
+        if point[metric] >= level:
+            below = None
+        elif below is None:
+            below = point["episodes"]
+    return below
+
+
+def table(folder: Path) -> str:
+    """Markdown: per experiment and network every test measure, seed by seed, and the time."""
+    lines = [
+        "| task | network | weights | episodes | minutes | measure | median | of each seed (95 % interval) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, variant, runs in read_runs(folder):
+        minutes = np.median([run["seconds"] for run in runs]) / 60
+        episodes = int(np.median([run["episodes"] for run in runs]))
+        for metric in runs[0]["test"]:
+            scores = [run["test"][metric] for run in runs]
+            each = ", ".join(
+                f"{score['mean']:.4g} [{score['interval'][0]:.4g}, {score['interval'][1]:.4g}]"
+                for score in scores
+            )
+            median = np.median([score["mean"] for score in scores])
+            weights = f"{runs[0]['weights']:,}"
+            cells = (EXPERIMENTS[name].title, variant, weights, f"{episodes:,}", f"{minutes:.1f}", metric)
+            cells += (f"{median:.4g}", each)
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(axes: Axes, experiment: Experiment, variants: dict[str, list[dict[str, Any]]]) -> None:
+    """Every seed as a line."""
+    for variant, runs in variants.items():
+        i = list(experiment.variants).index(variant)
+        for j, run in enumerate(runs):
+            episodes = [max(1, point["episodes"]) for point in run["curve"]]
+            values = [max(1e-5, point[experiment.metric]) for point in run["curve"]]
+            label = variant if j == 0 else None
+            axes.plot(episodes, values, color=CURVES[i], linestyle=DASHES[i], label=label, linewidth=1.2)
+    draw_levels(axes, experiment.levels, grey=True)
+    axes.set_xscale("log")
+    if experiment.log_scale:
+        axes.set_yscale("log")
+    axes.set_title(experiment.title, fontsize="medium")
+    axes.set_xlabel("training episodes")
+    axes.set_ylabel(experiment.metric.replace("_", " "))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+
+
+def report(folder: Path) -> str:
+    """Write the table and the figures of all runs in the folder, and return the table."""
+    experiments: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for name, variant, runs in read_runs(folder):
+        experiments.setdefault(name, {})[variant] = runs
+    if not experiments:
+        raise FileNotFoundError(f"there is no run in {folder}")
+    text = table(folder)
+    (folder / "table.md").write_text(text)
+    for name, variants in experiments.items():
+        with picture(folder / f"{name}.png", (6.0, 4.2)) as figure:
+            draw(figure.subplots(), EXPERIMENTS[name], variants)
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--experiments", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS))
+    parser.add_argument("--variants", nargs="+", help="default: all of the experiment")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of episodes")
+    parser.add_argument("--folder", type=Path, default=Path("runs/supervised"))
+    arguments = parser.parse_args()
+    if not arguments.scale > 0:
+        parser.error(f"--scale must be above 0, got {arguments.scale}")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    for name in arguments.experiments:
+        experiment = EXPERIMENTS[name]
+        for seed in arguments.seeds:
+            for variant in arguments.variants or experiment.variants:
+                path = run_path(arguments.folder, name, variant, seed)
+                if path.is_file():
+                    continue
+                budget = None
+                if variant in experiment.equal_time:
+                    full = run_path(arguments.folder, name, "full", seed)
+                    if not full.is_file():
+                        parser.error(f"{variant} takes the time of full: run that first, with seed {seed}")
+                    budget = json.loads(full.read_text())["seconds"]
+                overrides = experiment.variants[variant]
+                model_path = path.with_suffix(".zip")
+                result = train_and_test(experiment, overrides, seed, arguments.scale, budget, model_path)
+                path.write_text(json.dumps({"seed": seed, "settings": overrides, **result}))
+                score = result["test"][experiment.metric]["mean"]
+                print(
+                    f"{name}, {variant}, seed {seed}: {experiment.metric} {score:.4g} after "
+                    f"{result['episodes']:,} episodes, {result['seconds'] / 60:.1f} minutes",
+                    flush=True,
+                )
+    print(report(arguments.folder))
+
+
+if __name__ == "__main__":
+    main()
