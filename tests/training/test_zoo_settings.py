@@ -86,7 +86,7 @@ def test_the_command_line_and_rl_zoo_agree(experiment: Experiment, algo: str, en
     config = load_config(env_id, algo)
     ours = PlasticA2C if algo == "plastic_a2c" else None
     manager, model = experiment(env_id, RL_ZOO_NAMES.get(algo, algo))
-    env = make_vec_env(env_id, config.n_envs, env_kwargs={"render_mode": None})
+    env = DummyVecEnv([lambda: gym.make(env_id)] * config.n_envs)
     other = (ours or type(model))(env=env, device="cpu", **config.kwargs())
     assert manager.n_timesteps == config.n_timesteps
     assert_same_settings(model, other)
