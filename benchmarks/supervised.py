@@ -128,8 +128,8 @@ def main() -> None:
     console = Console(width=160)
     console.print(f"{args.threads} threads, load {load:.1f}; milliseconds are per episode")
     table = Table()
-    columns = ("task", "neurons", "steps", "batch", "forward", "backward", "optimiser", "episodes/s")
-    columns += ("plain: forward + backward + optimiser", "episodes/s", "times faster", "over the repeats")
+    columns = ["task", "neurons", "steps", "batch", "forward", "backward", "optimiser", "episodes/s"]
+    columns += ["plain: forward + backward + optimiser", "episodes/s", "times faster", "over the repeats"]
     for column in columns:
         table.add_column(column, justify="right")
     for name in args.tasks:
