@@ -46,7 +46,7 @@ class ImageFeatures(nn.Module):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         # The layout in which the CPU convolves twice as fast, backwards above all.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         side = self.side
         for _ in range(_LAYERS):
             side = (side - 1) // 2
