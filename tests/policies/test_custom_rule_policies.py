@@ -140,6 +140,30 @@ def test_the_autoassociator_takes_it():
         torch.testing.assert_close(value, results[1][name])
 
 
+@pytest.mark.parametrize("clipped", [False, True])
+def test_the_classifier_takes_it(clipped):
+    register_rule("own", own_oja, trace_clip=clipped)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 4, 961, generator=generator) * 100
+    labels = torch.eye(2)[torch.tensor([[0] * 4, [1] * 4, [0] * 4])]
+    labels[2] = 0
+    observations = {"image": images, "label": labels}
+    networks = []
+    for rule in ("own", "oja"):
+        torch.manual_seed(1)
+        networks.append(PlasticClassifier(2, channels=4, rule=rule))
+    own, expected = (outputs_and_gradients(network, observations) for network in networks)
+    same = all(torch.allclose(own[name], expected[name], rtol=1e-5, atol=1e-6) for name in expected)
+    assert expected["connections.alpha"].abs().max() > 1e-3
+    assert same != clipped  # these traces are larger than the bound
+
+    state = networks[0].initial_state(4)
+    for t in range(3):
+        logits, state = networks[0].step({"image": images[t], "label": labels[t]}, state)
+    torch.testing.assert_close(logits, own["outputs"])
+    assert (state[0].abs().max() <= 2) == clipped
+
+
 @pytest.mark.parametrize(
     "make", [lambda rule: Autoassociator(7, rule=rule), lambda rule: PlasticClassifier(2, rule=rule)]
 )
