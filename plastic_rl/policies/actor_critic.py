@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from plastic_rl.ops.plastic_rnn import Activation, Backend, PlasticState, Rule
 from plastic_rl.policies.plastic_rnn import Alpha, PlasticRNN, check_size, is_number
-from plastic_rl.policies.state import PolicyState, from_numpy, to_numpy
+from plastic_rl.policies.state import PolicyState, check_observation, from_numpy, starts_tensor, to_numpy
 
 # The width of the hidden layers that SB3's default learning rates are made for.
 SB3_WIDTH = 64
@@ -269,25 +269,14 @@ class PlasticPolicy(ActorCriticPolicy):
             ValueError: ``state`` or ``episode_start`` does not fit the observation.
         """
         self.set_training_mode(False)
-        if isinstance(observation, tuple):
-            raise ValueError(
-                "observation must be an array or a dictionary of arrays, got a tuple: "
-                "Gymnasium's reset() returns (observation, info), pass the first of the two"
-            )
+        check_observation(observation)
         obs, vectorized = self.obs_to_tensor(observation)
         n_envs = (next(iter(obs.values())) if isinstance(obs, dict) else obs).shape[0]
         policy_state = self.initial_state(n_envs)
         if state is not None:
             # Acting needs the actor's state only: a critic's own would be carried along for nothing.
             policy_state = policy_state._replace(actor=from_numpy(state, like=policy_state.actor))
-        starts = None
-        if episode_start is not None:
-            starts = torch.as_tensor(np.asarray(episode_start), dtype=torch.bool, device=self.device)
-            if starts.dim() == 0:
-                starts = starts.expand(n_envs)
-            if starts.shape != (n_envs,):
-                raise ValueError(f"episode_start must have shape ({n_envs},), got {tuple(starts.shape)}")
-
+        starts = None if episode_start is None else starts_tensor(episode_start, n_envs, self.device)
         with torch.no_grad():
             y, _, policy_state = self.run_cores(obs, policy_state, starts)
             chosen = self.action_distribution(y).get_actions(deterministic=deterministic)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from plastic_rl.ops.plastic_rnn import PlasticState
 
@@ -58,3 +59,30 @@ def from_numpy(state: Any, like: PlasticState) -> PlasticState:
             f"observation, got {tuple(hidden.shape)} and {tuple(trace.shape)}"
         )
     return PlasticState(hidden, trace)
+
+
+def check_observation(observation: object) -> None:
+    """Refuse what Gymnasium's ``reset`` returns, the commonest mistake.
+
+    Raises:
+        ValueError: the observation is a tuple.
+    """
+    if isinstance(observation, tuple):
+        raise ValueError(
+            "observation must be an array or a dictionary of arrays, got a tuple: "
+            "Gymnasium's reset() returns (observation, info), pass the first of the two"
+        )
+
+
+def starts_tensor(episode_start: np.ndarray | bool, n_envs: int, device: torch.device) -> Tensor:
+    """Where an episode starts, (n_envs,) bool, from one value per environment or one for all.
+
+    Raises:
+        ValueError: another shape.
+    """
+    starts = torch.as_tensor(np.asarray(episode_start), dtype=torch.bool, device=device)
+    if starts.dim() == 0:
+        starts = starts.expand(n_envs)
+    if starts.shape != (n_envs,):
+        raise ValueError(f"episode_start must have shape ({n_envs},), got {tuple(starts.shape)}")
+    return starts

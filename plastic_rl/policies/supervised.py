@@ -24,6 +24,7 @@ from plastic_rl.policies.recurrent_baselines import (
     RNNNetwork,
     is_labelled_image,
 )
+from plastic_rl.policies.state import check_observation, starts_tensor
 
 
 class SupervisedPolicy(BasePolicy):
@@ -130,22 +131,14 @@ class SupervisedPolicy(BasePolicy):
             ValueError: ``state`` or ``episode_start`` does not fit the observation.
         """
         self.set_training_mode(False)
-        if isinstance(observation, tuple):
-            raise ValueError(
-                "observation must be an array or a dictionary of arrays, got a tuple: "
-                "Gymnasium's reset() returns (observation, info), pass the first of the two"
-            )
+        check_observation(observation)
         obs, vectorized = self.obs_to_tensor(observation)
         n_envs = _rows(obs)
         tensors = self.network.initial_state(n_envs)
         if state is not None:
             tensors = _from_numpy(state, like=tensors)
         if episode_start is not None:
-            starts = torch.as_tensor(np.asarray(episode_start), dtype=torch.bool, device=self.device)
-            if starts.dim() == 0:
-                starts = starts.expand(n_envs)
-            if starts.shape != (n_envs,):
-                raise ValueError(f"episode_start must have shape ({n_envs},), got {tuple(starts.shape)}")
+            starts = starts_tensor(episode_start, n_envs, self.device)
             tensors = tuple(
                 part.masked_fill(starts.reshape(-1, *[1] * (part.dim() - 1)), 0.0) for part in tensors
             )
