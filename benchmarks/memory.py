@@ -1,0 +1,255 @@
+"""Who needs memory: A2C, PlasticA2C and RecurrentPPO on environments that hide what must be remembered.
+
+    python benchmarks/memory.py [--envs CartPoleNoVel-v1 ...] [--algorithms A2C ...] [--seeds 0 1 2]
+                                [--folder runs/memory]
+
+Needs `pip install -e ".[envs,zoo]"`. Every run trains with the settings of `zoo_configs/`, all algorithms of
+an environment for the same number of environment steps, then plays 100 episodes with the most probable
+actions. What a run found is written to a file of its own: a second call trains only what is missing, or what
+other settings were used for. At the end the table (`table.md`) and the learning curves (`curves.png`) of all
+runs in the folder are written.
+
+The environments come from other packages as they are: RL-Zoo's CartPole and Pendulum with the velocities
+set to 0, and POPGym's RepeatPrevious, where the agent names the suit of the card of three steps ago.
+RecurrentPPO gets normalized observations and rewards where RL-Zoo's own settings for it ask for them.
+"""
+
+import argparse
+import json
+import os
+import time
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import StrMethodFormatter
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecNormalize
+
+import plastic_rl
+from plastic_rl.training.evaluation import evaluate
+from plastic_rl.training.plots_style import CURVES, DASHES, draw_levels, picture
+from plastic_rl.training.settings import RunConfig, algorithm_class, load_config
+
+EPISODES = 100
+# Far from the seeds of the training, whose environments count on from them.
+EVALUATION_SEED = 10_000
+# Points of a learning curve.
+POINTS = 60
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment, the module that registers it, known returns, and who needs VecNormalize there."""
+
+    module: str
+    title: str
+    levels: dict[str, float]
+    normalized: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Learner:
+    """An algorithm of the command line and what is changed of its settings."""
+
+    algo: str
+    policy_kwargs: dict[str, Any]
+
+
+TASKS = {
+    "CartPoleNoVel-v1": Task(
+        "rl_zoo3.import_envs",
+        "CartPole without velocities",
+        {"most": 500.0, "search without memory": 51.4},  # memoryless.py
+        ("recurrent_ppo",),
+    ),
+    "PendulumNoVel-v1": Task("rl_zoo3.import_envs", "Pendulum without velocity", {}, ("recurrent_ppo",)),
+    # 48 answers of +-1/48. Without memory the best is to name any other suit than the one that is seen:
+    # 13 of the 51 cards left are of it.
+    "popgym-RepeatPreviousEasy-v0": Task(
+        "popgym", "Repeat the suit of 3 steps ago", {"most": 1.0, "best without memory": 2 * 13 / 51 - 1}
+    ),
+}
+LEARNERS = {
+    "A2C": Learner("a2c", {}),
+    "PlasticA2C full": Learner("plastic_a2c", {"alpha": "full"}),
+    "PlasticA2C homogeneous": Learner("plastic_a2c", {"alpha": "homogeneous"}),
+    "PlasticA2C none": Learner("plastic_a2c", {"alpha": "none"}),
+    "RecurrentPPO": Learner("recurrent_ppo", {}),
+}
+
+
+class CurveCallback(BaseCallback):
+    """Notes the mean return of the last 100 training episodes now and then."""
+
+    def __init__(self, n_timesteps: int) -> None:
+        super().__init__()
+        self._interval = n_timesteps / POINTS
+        self.curve: list[tuple[int, float]] = []
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        episodes = self.model.ep_info_buffer
+        if episodes and self.num_timesteps >= (len(self.curve) + 1) * self._interval:
+            self.curve.append((self.num_timesteps, float(np.mean([episode["r"] for episode in episodes]))))
+
+
+def settings(env_id: str, learner: Learner) -> RunConfig:
+    overrides = {"policy_kwargs": learner.policy_kwargs} if learner.policy_kwargs else {}
+    return load_config(env_id, learner.algo, overrides=overrides)
+
+
+def is_normalized(config: RunConfig) -> bool:
+    return config.algo in TASKS[config.env_id].normalized
+
+
+def train_and_play(config: RunConfig, seed: int) -> dict[str, Any]:
+    """One run: what it scored, how it learned, and how long that took."""
+    # By a function: POPGym's environments do not have the render mode that an id is made with.
+    make = partial(gym.make, config.env_id)
+    env = plastic_rl.make_vec_env(make, config.n_envs, seed)
+    normalized = is_normalized(config)
+    if normalized:
+        env = VecNormalize(env, gamma=config.settings["gamma"])
+    model = algorithm_class(config.algo)(env=env, seed=seed, device="cpu", **config.kwargs())
+    callback = CurveCallback(config.n_timesteps)
+    wall, processor = time.perf_counter(), time.process_time()
+    model.learn(config.n_timesteps, callback=callback)
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    env.close()
+    statistics = env.obs_rms if normalized else None
+    env = plastic_rl.make_vec_env(make, 10, EVALUATION_SEED + seed)
+    if normalized:
+        env = VecNormalize(env, training=False, norm_reward=False)
+        env.obs_rms = statistics
+    returns = evaluate(model, env, EPISODES, deterministic=True).returns
+    env.close()
+    return {
+        "returns": returns.tolist(),
+        "curve": callback.curve,
+        "steps": model.num_timesteps,
+        "wall_seconds": wall,
+        "processor_seconds": processor,
+        "weights": sum(parameter.numel() for parameter in model.policy.parameters()),
+    }
+
+
+def run_path(folder: Path, env_id: str, name: str, seed: int) -> Path:
+    return folder / env_id / f"{name.replace(' ', '_')}_{seed}.json"
+
+
+def finished(path: Path, record: dict[str, Any]) -> bool:
+    """Whether the file holds a run with just these settings."""
+    return path.is_file() and json.loads(path.read_text())["settings"] == record
+
+
+def table(runs: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
+    """Markdown: per environment and algorithm the mean return of every seed, their spread and the time."""
+    lines = [
+        "| environment | algorithm | weights | seeds | mean return | spread over seeds | of each seed "
+        "| minutes | CPU minutes |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for env_id, learners in runs.items():
+        for name, records in learners.items():
+            means = np.array([np.mean(record["returns"]) for record in records])
+            spread = f"{means.std(ddof=1):.2f}" if len(means) > 1 else ""
+            minutes, cpu = (
+                np.mean([record[key] for record in records]) / 60
+                for key in ("wall_seconds", "processor_seconds")
+            )
+            each = ", ".join(f"{mean:.2f}" for mean in means)
+            cells = (
+                env_id,
+                name,
+                f"{records[0]['weights']:,}",
+                len(means),
+                f"{means.mean():.2f}",
+                spread,
+                each,
+            )
+            lines.append("| " + " | ".join(map(str, (*cells, f"{minutes:.1f}", f"{cpu:.1f}"))) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(axes: Axes, task: Task, learners: dict[str, list[dict[str, Any]]]) -> None:
+    """The median over seeds, and all of them as a band."""
+    for name, records in learners.items():
+        i = list(LEARNERS).index(name)
+        count = min(len(record["curve"]) for record in records)
+        steps = [step for step, _ in records[0]["curve"][:count]]
+        returns = np.array([[value for _, value in record["curve"][:count]] for record in records])
+        axes.fill_between(steps, returns.min(0), returns.max(0), color=CURVES[i], alpha=0.15, linewidth=0)
+        axes.plot(steps, np.median(returns, 0), color=CURVES[i], linestyle=DASHES[i], label=name)
+    draw_levels(axes, task.levels, grey=True)
+    axes.set_title(task.title, fontsize="medium")
+    axes.set_xlabel("environment steps")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.tick_params(axis="x", labelsize="small")
+    axes.grid(alpha=0.3)
+
+
+def report(folder: Path) -> str:
+    """Write the table and the figure of all runs in the folder, and return the table."""
+    runs: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for env_id in TASKS:
+        for name in LEARNERS:
+            paths = sorted((folder / env_id).glob(f"{name.replace(' ', '_')}_*.json"))
+            if paths:
+                runs.setdefault(env_id, {})[name] = [json.loads(path.read_text()) for path in paths]
+    text = table(runs)
+    (folder / "table.md").write_text(text)
+    with picture(folder / "curves.png", (5 * len(runs), 4.2)) as figure:
+        panels = figure.subplots(1, len(runs), squeeze=False)[0]
+        for axes, (env_id, learners) in zip(panels, runs.items(), strict=True):
+            draw(axes, TASKS[env_id], learners)
+        panels[0].set_ylabel("return, mean of the last 100 episodes")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--envs", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--algorithms", nargs="+", choices=LEARNERS, default=list(LEARNERS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--folder", type=Path, default=Path("runs/memory"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
+    for env_id in arguments.envs:
+        import_module(TASKS[env_id].module)
+        budgets = {settings(env_id, learner).n_timesteps for learner in LEARNERS.values()}
+        if len(budgets) > 1:
+            raise ValueError(f"n_timesteps differs between the algorithms on {env_id}: {sorted(budgets)}")
+    for seed in arguments.seeds:
+        for env_id in arguments.envs:
+            for name in arguments.algorithms:
+                config = settings(env_id, LEARNERS[name])
+                record = {"n_envs": config.n_envs, "n_timesteps": config.n_timesteps, **config.settings}
+                if is_normalized(config):
+                    record["normalized"] = True
+                path = run_path(arguments.folder, env_id, name, seed)
+                if finished(path, record):
+                    continue
+                result = train_and_play(config, seed)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps({"seed": seed, "settings": record, **result}))
+                mean, minutes = np.mean(result["returns"]), result["wall_seconds"] / 60
+                print(f"{env_id}, {name}, seed {seed}: {mean:.2f} after {minutes:.1f} minutes", flush=True)
+    print(report(arguments.folder))
+
+
+if __name__ == "__main__":
+    main()
