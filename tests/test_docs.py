@@ -1,0 +1,142 @@
+"""What the README and the pages of docs/ say is so: their code runs, their commands and links exist.
+
+The Python blocks of a page run one after the other in one namespace, with shorter trainings, in an empty
+folder. A block that cannot run everywhere says why in a comment on the line above it:
+
+    <!-- needs: wandb, tensorboard -->     runs where these packages can be imported
+    <!-- not run: it needs the images of Omniglot -->     is only compiled
+"""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+import gymnasium as gym
+import pytest
+
+from plastic_rl.ops.plastic_rnn import rules
+from plastic_rl.training.cli import _parser
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+LINKING = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"))]
+LONGEST_TRAINING = 1_000
+# What the code of a page is known to print.
+SHOWN = {"README.md": ["mean return", "trace (1, 100, 100)"]}
+
+pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="not a checkout")
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, the line it starts on, its text and the comment above it."""
+
+    language: str
+    line: int
+    text: str
+    comment: str
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path, language: str) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    pattern = r"(?:^<!-- (?P<comment>.*) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$"
+    found = list(re.finditer(pattern, text, re.M | re.S))
+    assert 2 * len(found) == text.count("```"), "a block is not closed, or does not start its line"
+    return [
+        Block(
+            block["language"], text[: block.start("text")].count("\n"), block["text"], block["comment"] or ""
+        )
+        for block in found
+        if block["language"] == language
+    ]
+
+
+def reason_to_skip(block: Block) -> str | None:
+    """Why a block does not run here; a comment of any other form is an error."""
+    if not block.comment:
+        return None
+    kind, colon, value = block.comment.partition(": ")
+    assert colon, f"line {block.line}: {block.comment!r} is no reason"
+    assert kind in ("needs", "not run"), f"line {block.line}: {block.comment!r} is no reason"
+    if kind == "not run":
+        return value
+    missing = [name for name in value.split(", ") if importlib.util.find_spec(name) is None]
+    return f"{', '.join(missing)} not installed" if missing else None
+
+
+def shortened(code: str) -> str:
+    """The code with at most LONGEST_TRAINING steps in every learn()."""
+    return re.sub(r"\blearn\(([\d_]+)", lambda match: f"learn({min(int(match[1]), LONGEST_TRAINING)}", code)
+
+
+@pytest.fixture
+def clean_slate(tmp_path, monkeypatch):
+    """An empty folder, and nothing registered that outlives the page."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
+    before = dict(gym.registry)
+    yield
+    for name in set(gym.registry) - set(before):
+        del gym.registry[name]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.usefixtures("clean_slate")
+def test_python_blocks_run(page, capsys):
+    namespace = {"__name__": "__main__"}
+    for block in blocks(page, "python"):
+        # Empty lines in front, so that an error names the line of the page.
+        code = compile("\n" * block.line + shortened(block.text), str(page), "exec")
+        if reason_to_skip(block) is None:
+            exec(code, namespace)
+    out = capsys.readouterr().out
+    for shown in SHOWN.get(name_of(page), []):
+        assert shown in out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_exist(page):
+    for block in blocks(page, "bash"):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            for command in line.split("&&"):
+                words = shlex.split(command, comments=True)
+                if words and Path(words[0]).name == "plastic-rl":
+                    _parser().parse_args(words[1:])
+
+
+def prose(page: Path) -> str:
+    """A page without its code."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    return re.sub(r"`[^`\n]*`", "", text)
+
+
+def anchors(page: Path) -> set[str]:
+    """What links can point at: GitHub's names of the headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ +(.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", LINKING, ids=name_of)
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+def test_the_index_has_every_page():
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    for page in DOCS.glob("*.md"):
+        assert page.name == "README.md" or f"]({page.name})" in index, page.name
+    assert "](docs/README.md)" in PAGES[0].read_text(encoding="utf-8")
