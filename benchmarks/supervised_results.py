@@ -35,7 +35,7 @@ from plastic_rl.training.plots_curves import CURVES, DASHES
 from plastic_rl.training.plots_style import draw_levels, picture
 from plastic_rl.training.settings import load_config
 
-SMALL = {"n_bits": 50, "n_patterns": 2, "show_steps": 3, "blank_steps": 1, "n_passes": 1, "probe_steps": 3}
+SMALL = {"n_bits": 50, "n_patterns": 2, "show_steps": 3, "blank_steps": 1, "n_passes": 1, "probe_steps": 6}
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,13 @@ EXPERIMENTS = {
         200,
         2000,
         {
-            "full": {"batch_size": 1, "n_timesteps": 2000 * 12, "learning_rate": "lin_0.003"},
-            "LSTM": {**recurrent("LSTMPolicy", 3e-4), "batch_size": 16, "n_timesteps": 20_000 * 12},
-            "RNN": {**recurrent("RNNPolicy", 1e-4), "batch_size": 16, "n_timesteps": 20_000 * 12},
+            "full": {
+                "n_timesteps": 2000 * 14,
+                "learning_rate": "lin_0.01",
+                "policy_kwargs": {"w_lr_scale": 0.03},
+            },
+            "LSTM": {**recurrent("LSTMPolicy", 3e-4), "batch_size": 16, "n_timesteps": 20_000 * 14},
+            "RNN": {**recurrent("RNNPolicy", 1e-4), "batch_size": 16, "n_timesteps": 20_000 * 14},
         },
         env_kwargs=SMALL,
         levels={"chance": 0.5, "1 %": 0.01},
