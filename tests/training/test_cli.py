@@ -105,7 +105,7 @@ BAD_INPUT = [
     (POLE + "--hyperparams policy:MultiInputPolicy", UNFIT + "AttributeError"),
     ("train Pendulum-v1 --hyperparams policy_kwargs.log_std_init:abc", UNFIT + "TypeError"),
     ("train Blackjack-v1", UNFIT + "NotImplementedError"),
-    (POLE + "--env-kwargs max_episode_steps:abc", UNFIT + "TypeError"),
+    (POLE + "--env-kwargs max_episode_steps:abc", "max_episode_steps"),
     (POLE + "--env-kwargs id:3", UNFIT + "TypeError"),
     ("train FrozenLake-v1 --env-kwargs map_name:9x9", UNFIT + "KeyError: '9x9'"),
     ("train .foo:CartPole-v1", "'.foo' is not the full name of a module"),
