@@ -2,9 +2,9 @@
 
     python examples/maze_trace.py
 
-Trains an agent in the maze for a minute or two. Then it plays lifetimes with its Hebbian trace left alone, and
-the same ones with the trace wiped before every step: what it loses is what the trace was good for. Three files
-show the rest: `trace.png`, the trace at some moments of one lifetime and what it adds to the weights;
+Trains an agent in the maze for a minute or two. Then it plays lifetimes with its Hebbian trace left alone,
+and the same ones with the trace wiped before every step: what it loses is what the trace was good for. Three
+files show the rest: `trace.png`, the trace at some moments of one lifetime and what it adds to the weights;
 `trace.gif`, that lifetime around its first hit, with the trace beside it; `lifetime.png`, the reward per step
 over all lifetimes, which rises as the agent learns.
 """
