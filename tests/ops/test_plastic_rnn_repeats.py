@@ -81,8 +81,8 @@ def test_parity_of_activations(make_problem, assert_same, rule, activation):
 @pytest.mark.parametrize("rule", ["hebb", "oja"])
 def test_parity_over_many_repeats(make_problem, assert_same, rule, eta):
     """Stored traces lie closer, and a step that cannot be undone at a stroke is not."""
-    for most in (10, 60):
-        problem = make_repeated(make_problem, rule, steps=40, eta=eta, most=most)
+    for steps, most in ((40, 10), (12, 200)):
+        problem = make_repeated(make_problem, rule, steps=steps, eta=eta, most=most)
         expected = problem.run("reference", torch.float64)
         assert_same(problem.run("numba", torch.float32), expected, torch.float32)
 
@@ -135,13 +135,19 @@ def test_any_integers_will_do(make_problem, kind):
         assert torch.equal(value, result[name]), name
 
 
-def test_memory_does_not_grow_with_the_repeats(make_problem):
+def test_traces_are_stored_before_undoing_grows_inexact(make_problem):
     memory = pytest.importorskip("plastic_rl.ops.plastic_rnn.numba_memory")
-    problem = make_repeated(make_problem, eta=0.001)
-    params = problem.params(problem.fresh_leaves(torch.float32))
-    once = memory.plan(params, memory.no_traces(), torch.ones(20, dtype=torch.int64).numpy())
-    often = memory.plan(params, memory.no_traces(), torch.full((20,), 100).numpy())
-    assert once.firsts.tolist() == [0]
-    assert once.undo
-    assert often.undo
-    assert len(often.firsts) == 1 + 20 * 100 // 2771
+    params = make_problem(eta=0.05).params(make_problem(eta=0.05).fresh_leaves(torch.float32))
+    counts = torch.arange(60).remainder(7).add(1).numpy()
+    plan = memory.plan(params, memory.no_traces(), counts)
+    spans = [counts[plan.places == place] for place in range(len(plan.firsts))]
+    assert plan.undo
+    assert [int(first) for first in plan.firsts] == [
+        sum(map(len, spans[:place])) for place in range(len(spans))
+    ]
+    for span, following in zip(spans, [*spans[1:], None], strict=True):
+        assert 0.95 ** -span.sum() <= memory.MAX_AMPLIFICATION
+        if following is not None:  # and no earlier than necessary
+            assert 0.95 ** -(span.sum() + following[0]) > memory.MAX_AMPLIFICATION
+    counts[30] = 100  # one step alone that loses too much
+    assert not memory.plan(params, memory.no_traces(), counts).undo

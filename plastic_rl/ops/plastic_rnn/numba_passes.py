@@ -68,16 +68,12 @@ def settle_panel(trace, column, limit, decay, gain, before, result):
 
 def _make_forward_pass(full: bool, clipped: bool) -> Any:
     @njit
-    def forward_pass(trace, weights, bound, backlog, decay, gain, before, now, pre):
-        """Update the trace by the steps before, H <- clip(d H + g y_before), and read out through it."""
+    def forward_pass(first, last, trace, weights, bound, decay, gain, before, now, pre):
+        """Update columns first to last - 1 by the step before, H <- clip(d H + g y_before), and read out."""
         n = now.size
         limit = splat(bound)
         plasticity = splat(weights.plasticity)
-        for column in range(0, pre.size, LANES):
-            for k in range(backlog.decays.shape[0]):
-                settle_panel(
-                    trace, column, limit, backlog.decays[k], backlog.gains[k], backlog.reads[k], trace
-                )
+        for column in range(first, last, LANES):
             d = load(decay, column)
             g = load(gain, column)
             # Two rows at a time, with a sum each: a single sum would wait for its own last addition.
@@ -119,17 +115,26 @@ _forward_scalar_clipped = _make_forward_pass(full=False, clipped=True)
 
 @njit
 def forward_pass(trace, weights, bound, backlog, decay, gain, before, now, pre):
-    """The variant of the pass that fits. The updates in the backlog come before that of (decay, gain)."""
+    """The whole pass. The updates in the backlog come before that of (decay, gain)."""
     full = weights.alpha.size > 0
-    if bound < UNBOUNDED:
-        if full:
-            _forward_full_clipped(trace, weights, bound, backlog, decay, gain, before, now, pre)
+    limit = splat(bound)
+    width = pre.size
+    # With a backlog, panel by panel: each is taken through all of it while it is in cache. The loop is out
+    # here because within the variants it makes the whole pass a quarter slower, even with nothing to do.
+    span = width if backlog.decays.shape[0] == 0 else LANES
+    for first in range(0, width, span):
+        last = first + span
+        for k in range(backlog.decays.shape[0]):
+            settle_panel(trace, first, limit, backlog.decays[k], backlog.gains[k], backlog.reads[k], trace)
+        if bound < UNBOUNDED:
+            if full:
+                _forward_full_clipped(first, last, trace, weights, bound, decay, gain, before, now, pre)
+            else:
+                _forward_scalar_clipped(first, last, trace, weights, bound, decay, gain, before, now, pre)
+        elif full:
+            _forward_full(first, last, trace, weights, bound, decay, gain, before, now, pre)
         else:
-            _forward_scalar_clipped(trace, weights, bound, backlog, decay, gain, before, now, pre)
-    elif full:
-        _forward_full(trace, weights, bound, backlog, decay, gain, before, now, pre)
-    else:
-        _forward_scalar(trace, weights, bound, backlog, decay, gain, before, now, pre)
+            _forward_scalar(first, last, trace, weights, bound, decay, gain, before, now, pre)
 
 
 @njit
@@ -197,32 +202,25 @@ _held_panel = _make_held_panel(undo=False)
 
 def _make_backward_pass(full: bool, undo: bool) -> Any:
     @njit
-    def backward_pass(trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held):
-        """One step back through the trace, and on through the held steps before it.
+    def backward_pass(first, last, trace, grad, dalpha, weights, step, rows, touched, dgain, overlap):
+        """One step back through columns first to last - 1 of the trace.
 
         trace: H_{t+1}, becomes H_t (undo), or H_t already
         grad: dL/dH_{t+1}, becomes dL/dH_t
         dalpha: added to
-        rows: (N, 8), becomes the lanes of dL/dy_{t-1}; touched: (N, 8), of sum_j dpre_j H_ij (scalar alpha)
+        rows: (N, 8), added to: the lanes of dL/dy_{t-1}
+        touched: (N, 8), added to: those of sum_j dpre_j H_ij, for a scalar alpha
         dgain, overlap: (undo) become sum_i dL/dH_t,ij y_{t-2,i} and sum_i dL/dH_t,ij H_t,ij, for step t-1
-
-        With held steps, the trace, its gradient and the two sums are in the end those of the first of them.
         """
-        now = step.now
-        before = step.before
+        decay, gain, inverse, dpre, now, before = step
         n = now.size
         plasticity = splat(weights.plasticity)
-        limit = splat(bound)
-        fill(rows, ZERO)
-        if not full:
-            fill(touched, ZERO)
-        fill(held.rows, ZERO)
-        for column in range(0, step.dpre.size, LANES):
-            d = load(step.decay, column)
-            g = load(step.gain, column)
-            error = load(step.dpre, column)
+        for column in range(first, last, LANES):
+            d = load(decay, column)
+            g = load(gain, column)
+            error = load(dpre, column)
             if undo:
-                inverse_d = load(step.inverse, column)
+                inverse_d = load(inverse, column)
                 undone = g * inverse_d
                 dg = splat(ZERO)
                 common = splat(ZERO)
@@ -253,11 +251,6 @@ def _make_backward_pass(full: bool, undo: bool) -> Any:
             if undo:
                 store(dgain, column, dg)
                 store(overlap, column, common)
-            for k in range(held.decays.shape[0]):
-                if undo:
-                    _undo_held_panel(trace, grad, column, k, limit, held, dgain, overlap)
-                else:
-                    _held_panel(held.traces[held.place - k], grad, column, k, limit, held, dgain, overlap)
 
     return backward_pass
 
@@ -270,18 +263,39 @@ _backward_scalar = _make_backward_pass(full=False, undo=False)
 
 @njit
 def step_back(undo, trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held):
-    """The variant of the backward pass that fits."""
-    if weights.alpha.size > 0:
-        if undo:
+    """One step back, and on through the held steps before it: all become those of before the first of them.
+
+    rows, touched: become the sums of the step alone, those of the first held step go to ``held.rows``
+    """
+    count = held.decays.shape[0]
+    full = weights.alpha.size > 0
+    limit = splat(bound)
+    width = step.dpre.size
+    fill(rows, ZERO)
+    if not full:
+        fill(touched, ZERO)
+    if count > 0:
+        fill(held.rows, ZERO)
+    span = width if count == 0 else LANES  # as in the forward pass
+    for first in range(0, width, span):
+        last = first + span
+        if full and undo:
             _backward_full_undo(
-                trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held
+                first, last, trace, grad, dalpha, weights, step, rows, touched, dgain, overlap
+            )
+        elif full:
+            _backward_full(first, last, trace, grad, dalpha, weights, step, rows, touched, dgain, overlap)
+        elif undo:
+            _backward_scalar_undo(
+                first, last, trace, grad, dalpha, weights, step, rows, touched, dgain, overlap
             )
         else:
-            _backward_full(trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held)
-    elif undo:
-        _backward_scalar_undo(trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held)
-    else:
-        _backward_scalar(trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held)
+            _backward_scalar(first, last, trace, grad, dalpha, weights, step, rows, touched, dgain, overlap)
+        for k in range(count):
+            if undo:
+                _undo_held_panel(trace, grad, first, k, limit, held, dgain, overlap)
+            else:
+                _held_panel(held.traces[held.place - k], grad, first, k, limit, held, dgain, overlap)
 
 
 @njit
