@@ -11,7 +11,9 @@ from plastic_rl.policies.actor_critic import (
 from plastic_rl.policies.autoassociator import Autoassociator
 from plastic_rl.policies.classifier import PlasticClassifier
 from plastic_rl.policies.episodic import EpisodicNetwork
+from plastic_rl.policies.omniglot import LabelledImages, OmniglotPolicy
 from plastic_rl.policies.plastic_rnn import PlasticRNN
+from plastic_rl.policies.readout import PlasticReadout
 from plastic_rl.policies.recurrent_baselines import LSTMNetwork, PlasticRNNNetwork, RNNNetwork
 from plastic_rl.policies.state import PolicyState
 from plastic_rl.policies.supervised import (
@@ -31,8 +33,10 @@ __all__ = [
     "EpisodicNetwork",
     "LSTMNetwork",
     "LSTMPolicy",
+    "LabelledImages",
     "MlpPolicy",
     "MultiInputPolicy",
+    "OmniglotPolicy",
     "PlasticClassifier",
     "PlasticCnnPolicy",
     "PlasticMultiInputPolicy",
@@ -40,6 +44,7 @@ __all__ = [
     "PlasticRNN",
     "PlasticRNNNetwork",
     "PlasticRNNPolicy",
+    "PlasticReadout",
     "PolicyState",
     "RNNNetwork",
     "RNNPolicy",

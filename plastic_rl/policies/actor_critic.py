@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from plastic_rl.ops.plastic_rnn import Activation, Backend, PlasticState, Rule
 from plastic_rl.policies.plastic_rnn import Alpha, PlasticRNN, check_size, is_number
+from plastic_rl.policies.readout import PlasticReadout
 from plastic_rl.policies.state import PolicyState, check_observation, from_numpy, starts_tensor, to_numpy
 
 # The width of the hidden layers that SB3's default learning rates are made for.
@@ -127,6 +128,10 @@ class PlasticPolicy(ActorCriticPolicy):
         )
         return data
 
+    def _make_core(self) -> PlasticRNN | PlasticReadout:
+        """Make what remembers, for ``features_dim`` features and ``hidden_size`` activations."""
+        return PlasticRNN(self.features_dim, self.hidden_size, **self.core_kwargs)
+
     def _build_mlp_extractor(self) -> None:
         """Build the layers after the core; as in SB3, subclasses may build others."""
         self.mlp_extractor = MlpExtractor(
@@ -134,12 +139,8 @@ class PlasticPolicy(ActorCriticPolicy):
         )
 
     def _build(self, lr_schedule: Schedule) -> None:
-        self.core = PlasticRNN(self.features_dim, self.hidden_size, **self.core_kwargs)
-        self.critic_core = (
-            None
-            if self.share_features_extractor
-            else PlasticRNN(self.features_dim, self.hidden_size, **self.core_kwargs)
-        )
+        self.core = self._make_core()
+        self.critic_core = None if self.share_features_extractor else self._make_core()
         super()._build(lr_schedule)
         cores = [core for core in (self.core, self.critic_core) if core is not None]
         matrices = [p for core in cores for p in (core.w, core.alpha) if p is not None]
@@ -309,7 +310,7 @@ MultiInputPolicy = PlasticMultiInputPolicy
 
 
 def _run_core(
-    core: PlasticRNN, features: Tensor, state: PlasticState, episode_starts: Tensor | None
+    core: PlasticRNN | PlasticReadout, features: Tensor, state: PlasticState, episode_starts: Tensor | None
 ) -> tuple[Tensor, PlasticState]:
     """Run one core over time-major features (T * B, F); one step without gradients takes the lean form."""
     n_envs = state.hidden.shape[0]

@@ -7,10 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from plastic_rl.ops.plastic_rnn import Rule, update_trace
-from plastic_rl.policies.connections import PlasticConnections, check_scale
+from plastic_rl.ops.plastic_rnn import Rule
+from plastic_rl.policies.connections import check_scale
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState, Observations
 from plastic_rl.policies.plastic_rnn import Alpha, check_size
+from plastic_rl.policies.readout import PlasticReadout
 
 _LAYERS = 4
 _SMALLEST_SIDE = 2 ** (_LAYERS + 1) - 1
@@ -113,7 +114,7 @@ class PlasticClassifier(EpisodicNetwork):
         if check_size("n_way", n_way) < 2:
             raise ValueError(f"n_way must be at least 2, got {n_way!r}")
         self.features = ImageFeatures(n_pixels, channels)
-        self.connections = PlasticConnections(
+        self.connections = PlasticReadout(
             self.features.size,
             int(n_way),
             rule=rule,
@@ -131,8 +132,7 @@ class PlasticClassifier(EpisodicNetwork):
 
     def initial_state(self, batch_size: int) -> NetworkState:
         """Zeros: the trace (B, features, N), or (B, 0, 0) without plasticity."""
-        shape = (0, 0) if self.connections.alpha is None else self.connections.w.shape
-        return (self.connections.w.new_zeros(batch_size, *shape),)
+        return (self.connections.initial_state(batch_size).trace,)
 
     def forward(self, observations: Observations) -> Tensor:
         """The class of the last image, with gradients.
@@ -143,13 +143,14 @@ class PlasticClassifier(EpisodicNetwork):
         assert isinstance(observations, dict)
         labels = observations["label"]
         features = self.features(observations["image"])
+        readout = self.connections
         (trace,) = self.initial_state(labels.shape[1])
         for t in range(labels.shape[0] - 1):
             # Where a label is told nobody asks for the answer.
             told = bool(labels[t].any(dim=-1).all())
-            y = labels[t] if told else self._output(self._logits(features[t], trace), labels[t])
-            trace = self._update(trace, features[t], y)
-        return self._logits(features[-1], trace)
+            y = labels[t] if told else readout.output(readout.logits(features[t], trace), labels[t])
+            trace = readout.update(trace, features[t], y)
+        return readout.logits(features[-1], trace)
 
     def step(self, observations: Observations, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """The class of one image, without gradients.
@@ -159,27 +160,9 @@ class PlasticClassifier(EpisodicNetwork):
         returns: logits (B, N), new state
         """
         assert isinstance(observations, dict)
-        (trace,) = state
+        readout, (trace,) = self.connections, state
         with torch.no_grad():
             features = self.features(observations["image"])
-            logits = self._logits(features, trace)
-            y = self._output(logits, observations["label"])
-            return logits, (self._update(trace, features, y),)
-
-    def _logits(self, features: Tensor, trace: Tensor) -> Tensor:
-        """Eq. 1 without the softmax, (B, N). features: (B, F), trace: (B, F, N)."""
-        connections = self.connections
-        if connections.alpha is None:
-            return features @ connections.w
-        weights = connections.w + connections.alpha * trace
-        return torch.bmm(features.unsqueeze(1), weights).squeeze(1)
-
-    def _output(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The activations of the output neurons, (B, N): the label where it is told, else the softmax."""
-        return torch.where(labels.any(dim=-1, keepdim=True), labels, torch.softmax(logits, dim=-1))
-
-    def _update(self, trace: Tensor, features: Tensor, y: Tensor) -> Tensor:
-        """The trace (B, F, N) after the features (B, F) met the outputs y (B, N)."""
-        if self.connections.alpha is None:
-            return trace
-        return update_trace(trace, features, y, self.connections.params())
+            logits = readout.logits(features, trace)
+            y = readout.output(logits, observations["label"])
+            return logits, (readout.update(trace, features, y),)

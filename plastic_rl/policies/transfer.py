@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from stable_baselines3.common.save_util import load_from_zip_file
+from torch import nn
 
 from plastic_rl.ops.plastic_rnn import UnknownRuleError, get_rule
 from plastic_rl.policies.actor_critic import PlasticPolicy
@@ -105,7 +106,12 @@ def _load_policy(path: str | Path | io.BufferedIOBase) -> PlasticPolicy:
     return policy
 
 
-def _check_same_kind(path: str | Path | io.BufferedIOBase, saved: PlasticRNN, own: PlasticRNN) -> None:
+def _check_same_kind(path: str | Path | io.BufferedIOBase, saved: nn.Module, own: nn.Module) -> None:
+    for where, core in ((f"the core in {path}", saved), ("this model's core", own)):
+        if not isinstance(core, PlasticRNN):
+            raise ValueError(f"{where} is a {type(core).__name__}: only a recurrent core can be copied")
+    assert isinstance(saved, PlasticRNN)
+    assert isinstance(own, PlasticRNN)
     theirs, ours = _kind(saved), _kind(own)
     different = [name for name in ours if theirs.get(name) != ours[name]]
     if different:

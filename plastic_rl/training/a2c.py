@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import explained_variance
 from torch import nn
 
-from plastic_rl.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, PlasticPolicy
+from plastic_rl.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, OmniglotPolicy, PlasticPolicy
 from plastic_rl.training.on_policy import PlasticOnPolicyAlgorithm
 from plastic_rl.training.optimizers import WarmRMSprop
 
@@ -32,8 +32,8 @@ class PlasticA2C(PlasticOnPolicyAlgorithm):
     has settings that work. The recorded memory grows with ``n_steps * n_envs * hidden_size``.
 
     Args:
-        policy: ``MlpPolicy``, ``CnnPolicy``, ``MultiInputPolicy``, a subclass of ``PlasticPolicy``, or a
-            memoryless SB3 policy class, which is trained just as A2C would.
+        policy: ``MlpPolicy``, ``CnnPolicy``, ``MultiInputPolicy``, ``OmniglotPolicy``, a subclass of
+            ``PlasticPolicy``, or a memoryless SB3 policy class, which is trained just as A2C would.
         env: an environment, or the id of a registered one.
         learning_rate: a number above 0, or a function of the remaining progress (from 1 to 0).
         n_steps: steps per environment and update, at least 1.
@@ -66,6 +66,7 @@ class PlasticA2C(PlasticOnPolicyAlgorithm):
         "MlpPolicy": MlpPolicy,
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
+        "OmniglotPolicy": OmniglotPolicy,
     }
 
     def __init__(

@@ -24,9 +24,12 @@ _DISTRIBUTION_METHODS = ("action_distribution", "_get_action_dist_from_latent")
 def can_record(policy: PlasticPolicy, buffer: RolloutBuffer) -> bool:
     """Whether acting is at the same time the training forward pass, so that it need not be run again.
 
-    That holds for a policy that acts as ``PlasticPolicy`` does, whose layers do the same in training and in
-    evaluation mode: none of them looks at ``self.training``, as dropout and batch normalization do.
+    That holds for a recurrent core in a policy that acts as ``PlasticPolicy`` does, whose layers do the same
+    in training and in evaluation mode: none of them looks at ``self.training``, as dropout and batch
+    normalization do.
     """
+    if not isinstance(policy.core, PlasticRNN):
+        return False
     plain_buffer = type(buffer) in (RolloutBuffer, DictRolloutBuffer)
     own = _has_own(policy, _SEQUENCE_METHODS)
     kinds: set[type] = {type(module) for module in policy.modules()}
@@ -74,8 +77,11 @@ class RolloutRecorder:
     def __init__(self, policy: PlasticPolicy, n_steps: int) -> None:
         self.policy = policy
         self.n_steps = n_steps
-        self._actor = _CoreRecorder(policy.core, n_steps)
-        self._critic = None if policy.critic_core is None else _CoreRecorder(policy.critic_core, n_steps)
+        core, critic_core = policy.core, policy.critic_core
+        assert isinstance(core, PlasticRNN)
+        assert critic_core is None or isinstance(critic_core, PlasticRNN)
+        self._actor = _CoreRecorder(core, n_steps)
+        self._critic = None if critic_core is None else _CoreRecorder(critic_core, n_steps)
 
     def fits(self, policy: PlasticPolicy, n_steps: int) -> bool:
         """Whether this is a recorder for this policy, with the cores it has now, and this length."""

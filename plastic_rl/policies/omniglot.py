@@ -1,0 +1,139 @@
+"""An actor-critic policy for drawings that come with a label: Omniglot played for reward."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from plastic_rl.ops.plastic_rnn import Rule
+from plastic_rl.policies.actor_critic import PlasticPolicy
+from plastic_rl.policies.classifier import ImageFeatures
+from plastic_rl.policies.connections import check_scale
+from plastic_rl.policies.readout import PlasticReadout
+
+# Of a recurrent core, and of no use here.
+_RECURRENT = ("hidden_size", "activation", "backend", "trace_clip")
+
+
+class LabelledImages(BaseFeaturesExtractor):
+    """Features of a flat square image, and the label behind them.
+
+    Args:
+        observation_space: a Dict of the Boxes ``image`` (side * side,), with a side of at least 31, and
+            ``label`` (N,), as `PlasticOmniglot-v0` has them.
+        channels: of each of the four convolutions, at least 1.
+
+    Raises:
+        ValueError: the space is another one, or `channels` is outside its range.
+    """
+
+    def __init__(self, observation_space: spaces.Space, channels: int = 64) -> None:
+        n_pixels, n_labels = _sizes(observation_space)
+        features = ImageFeatures(n_pixels, channels)
+        super().__init__(observation_space, features.size + n_labels)
+        # SB3's policies initialize layers anew, which needs the usual layout.
+        self.features = features.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """image: (B, n_pixels), label: (B, N); returns (B, features + N)."""
+        return torch.cat([self.features(observations["image"]), observations["label"]], dim=1)
+
+
+class OmniglotPolicy(PlasticPolicy):
+    """The Omniglot network as actor and critic, learning from reward (ICML 2018, section 4.3).
+
+    Convolutions make features of the image; plastic connections lead from these to one neuron per class,
+    clamped to the label where the observation tells it. The actions' logits are those of the classes.
+
+    Args:
+        observation_space: as `LabelledImages` takes it.
+        action_space: Discrete(N): one action for each class of the label.
+        lr_schedule: learning rate as a function of the remaining progress.
+        rule: how the trace changes: ``oja``, ``hebb``, or a registered one that has no modulating neuron.
+        eta: where the trained learning rate of the trace starts, in (0, 1).
+        w_init: w starts normal, with mean 0 and this standard deviation of at least 0.
+        alpha_init: alpha starts here, at least 0.
+        **kwargs: everything else that `PlasticPolicy` takes, but for what is a recurrent core's:
+            ``hidden_size``, ``activation``, ``backend`` and ``trace_clip``.
+
+    Raises:
+        ValueError: the spaces are others, or an argument is outside its range or of a recurrent core.
+    """
+
+    default_features_extractor: ClassVar[type[BaseFeaturesExtractor]] = LabelledImages
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        net_arch: list[int] | dict[str, list[int]] | None = None,
+        activation_fn: type[nn.Module] = nn.Tanh,
+        *,
+        rule: Rule = "oja",
+        eta: float = 0.3,
+        w_init: float = 0.01,
+        alpha_init: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        _, n_labels = _sizes(observation_space)
+        if not isinstance(action_space, spaces.Discrete) or action_space.n != n_labels:
+            raise ValueError(f"action_space must be Discrete({n_labels}) for such labels, got {action_space}")
+        for name in _RECURRENT:
+            if name in kwargs:
+                raise ValueError(f"OmniglotPolicy has no {name}: its core is not recurrent")
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch,
+            activation_fn,
+            hidden_size=n_labels,
+            rule=rule,
+            eta=eta,
+            w_init=w_init,
+            alpha_init=alpha_init,
+            **kwargs,
+        )
+
+    def _make_core(self) -> PlasticReadout:
+        given = self.core_kwargs
+        return PlasticReadout(
+            self.features_dim - self.hidden_size,
+            self.hidden_size,
+            rule=given["rule"],
+            alpha=given["alpha"],
+            eta=given["eta"],
+            w_std=check_scale("w_init", given["w_init"]),
+            alpha_mean=check_scale("alpha_init", given["alpha_init"]),
+            alpha_std=0.0,
+        )
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        # SB3 starts the last layer near zero, which would leave next to nothing of the classes' logits.
+        nn.init.eye_(self.action_net.weight)  # type: ignore[arg-type]
+        # Initialized now, convolutions can have the layout in which they are quick.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data = super()._get_constructor_parameters()
+        return {name: value for name, value in data.items() if name not in _RECURRENT}
+
+
+def _sizes(observation_space: spaces.Space) -> tuple[int, int]:
+    """Pixels and labels of a space, or a ValueError that says what it should be."""
+    parts = observation_space.spaces if isinstance(observation_space, spaces.Dict) else {}
+    shapes = [parts[key].shape for key in ("image", "label") if isinstance(parts.get(key), spaces.Box)]
+    if len(parts) != 2 or [len(shape or ()) for shape in shapes] != [1, 1]:
+        raise ValueError(
+            "observation_space must be a Dict of the one-dimensional Boxes image and label, as "
+            f"PlasticOmniglot-v0 has it, got {observation_space}"
+        )
+    (n_pixels,), (n_labels,) = shapes  # type: ignore[misc]
+    return n_pixels, n_labels
