@@ -20,11 +20,13 @@ _SMALLEST_SIDE = 2 ** (_LAYERS + 1) - 1
 class ImageFeatures(nn.Module):
     """Four convolutions, 3 x 3 with stride 2 and no padding, each followed by a rectifier.
 
-    Images of 31 x 31 become one value per channel. An image that comes up many times is looked at once.
+    Images of 31 x 31 become one value per channel. An image's features are shifted and scaled to mean 0 and
+    variance 1, so that every image leaves a trace of the same size, and what is common to all images leaves
+    little. An image that comes up many times is looked at once.
 
     Args:
         n_pixels: of a square grey image with sides of at least 31.
-        channels: of every layer, at least 1.
+        channels: of every layer, at least 2.
 
     Raises:
         ValueError: an argument outside its range, named.
@@ -37,7 +39,8 @@ class ImageFeatures(nn.Module):
             raise ValueError(
                 f"n_pixels must be the square of a side of at least {_SMALLEST_SIDE}, got {n_pixels!r}"
             )
-        channels = check_size("channels", channels)
+        if check_size("channels", channels) < 2:
+            raise ValueError(f"channels must be at least 2, got {channels!r}")
         self.layers = nn.ModuleList(
             nn.Conv2d(1 if i == 0 else channels, channels, 3, stride=2) for i in range(_LAYERS)
         )
@@ -59,7 +62,8 @@ class ImageFeatures(nn.Module):
         features = distinct.reshape(-1, 1, self.side, self.side).contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             features = layer(features).relu_()
-        features = features.reshape(-1, self.size).index_select(0, which)
+        features = nn.functional.layer_norm(features.reshape(-1, self.size), (self.size,))
+        features = features.index_select(0, which)
         return features.reshape(*images.shape[:-1], self.size)
 
 
@@ -84,7 +88,7 @@ class PlasticClassifier(EpisodicNetwork):
     Args:
         n_way: number of classes N, at least 2.
         n_pixels: of a square grey image with sides of at least 31.
-        channels: of every convolution, at least 1.
+        channels: of every convolution, at least 2.
         rule: how the trace changes: ``oja``, ``hebb``, or a registered one that has no modulating neuron.
         alpha: ``full``, one trained plasticity per connection; ``homogeneous``, one for all;
             ``none``, no plasticity: nothing can be learned within an episode.

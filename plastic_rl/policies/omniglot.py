@@ -26,7 +26,7 @@ class LabelledImages(BaseFeaturesExtractor):
     Args:
         observation_space: a Dict of the Boxes ``image`` (side * side,), with a side of at least 31, and
             ``label`` (N,), as `PlasticOmniglot-v0` has them.
-        channels: of each of the four convolutions, at least 1.
+        channels: of each of the four convolutions, at least 2.
 
     Raises:
         ValueError: the space is another one, or `channels` is outside its range.

@@ -151,6 +151,10 @@ class PlasticA2C(PlasticOnPolicyAlgorithm):
         Raises:
             ValueError: the gradient is not finite; the parameters stay as they were.
         """
+        with self._threads():
+            self._update()
+
+    def _update(self) -> None:
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         buffer = self.rollout_buffer

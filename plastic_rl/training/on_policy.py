@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,14 @@ class PlasticOnPolicyAlgorithm(OnPolicyAlgorithm):
         """
         if not isinstance(self.policy, PlasticPolicy):
             return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
-        # Beside the operator, which has threads of its own, only convolutions are worth more than one.
-        convolves = any(isinstance(module, nn.Conv2d) for module in self.policy.modules())
-        with nullcontext() if convolves else torch_in_one_thread():
+        with self._threads():
             return self._collect(self.policy, env, callback, rollout_buffer, n_rollout_steps)
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """Torch in one thread: the operator has its own, and beside it only convolutions are worth more."""
+        convolves = any(isinstance(module, nn.Conv2d) for module in self.policy.modules())
+        keep = convolves or not isinstance(self.policy, PlasticPolicy)
+        return nullcontext() if keep else torch_in_one_thread()
 
     def _collect(
         self,

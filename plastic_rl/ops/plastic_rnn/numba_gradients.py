@@ -72,7 +72,7 @@ def gradients(
 def weight_gradient(history: History, dpre: Tensor) -> Tensor:
     """Gradient dw = sum_t y_{t-1}^T dpre_t, (N, N), as one matrix product."""
     before = torch.cat((torch.from_numpy(history.hidden)[None], torch.from_numpy(history.y)[:-1]))
-    before.masked_fill_(torch.from_numpy(history.starts)[:, :, None], 0.0)
+    before[torch.from_numpy(history.starts)] = 0.0
     return before.flatten(0, 1).t() @ dpre.flatten(0, 1)
 
 
