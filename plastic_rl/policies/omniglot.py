@@ -78,7 +78,7 @@ class OmniglotPolicy(PlasticPolicy):
         rule: Rule = "oja",
         eta: float = 0.3,
         w_init: float = 0.01,
-        alpha_init: float = 0.5,
+        alpha_init: float = 0.1,
         **kwargs: Any,
     ) -> None:
         _, n_labels = _sizes(observation_space)
