@@ -1,6 +1,7 @@
 """Environment steps per second of whole training runs, and where the time goes.
 
     python benchmarks/training.py [--env-id PlasticMaze-v0] [--n-envs 16 32 64 128] [--repeats 3]
+    python benchmarks/training.py --hidden-size 200 --n-steps 250      the paper's network and whole lifetimes
 
 Every run is PlasticA2C with the settings of the command line, on the batched environment with its monitor
 and a callback, as `plastic-rl train` runs it. The number of environments takes turns; medians over repeats
@@ -15,6 +16,7 @@ import statistics
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -37,9 +39,14 @@ class Nothing(BaseCallback):
         return True
 
 
-def make(env_id: str, n_envs: int) -> plastic_rl.PlasticA2C:
+def make(
+    env_id: str, n_envs: int, hidden_size: int | None = None, n_steps: int | None = None
+) -> plastic_rl.PlasticA2C:
     env = plastic_rl.make_vec_env(env_id, n_envs=n_envs, seed=0, env_kwargs={"render_mode": None})
-    return plastic_rl.PlasticA2C(env=env, **plastic_rl.hyperparams(env_id), seed=0)
+    overrides: dict[str, Any] = {} if n_steps is None else {"n_steps": n_steps}
+    if hidden_size is not None:
+        overrides["policy_kwargs"] = {"hidden_size": hidden_size}
+    return plastic_rl.PlasticA2C(env=env, **plastic_rl.hyperparams(env_id, overrides=overrides), seed=0)
 
 
 @contextmanager
@@ -89,11 +96,16 @@ def main() -> None:
     )
     parser.add_argument("--env-id", default="PlasticMaze-v0")
     parser.add_argument("--n-envs", type=int, nargs="+", default=[16, 32, 64, 128])
+    parser.add_argument("--hidden-size", type=int, help="default: that of the settings")
+    parser.add_argument("--n-steps", type=int, help="default: that of the settings")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--updates", type=int, default=4)
     arguments = parser.parse_args()
 
-    models = {n_envs: make(arguments.env_id, n_envs) for n_envs in arguments.n_envs}
+    models = {
+        n_envs: make(arguments.env_id, n_envs, arguments.hidden_size, arguments.n_steps)
+        for n_envs in arguments.n_envs
+    }
     for model in models.values():
         measure(model, updates=1)
     speeds: dict[int, list[float]] = {n_envs: [] for n_envs in models}
@@ -106,7 +118,8 @@ def main() -> None:
 
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     table = Table(
-        title=f"{arguments.env_id}: training on {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        title=f"{arguments.env_id}, {model.policy.hidden_size} neurons, rollouts of {model.n_steps} steps: "
+        f"training on {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
         f"load {load}; medians of {arguments.repeats} repeats of {arguments.updates} updates"
     )
     for heading in ("environments", "steps/s", "spread", *(f"{part}, µs" for part in PARTS)):
