@@ -151,7 +151,7 @@ def test_the_classifier_takes_it(clipped):
     networks = []
     for rule in ("own", "oja"):
         torch.manual_seed(1)
-        networks.append(PlasticClassifier(2, channels=4, rule=rule))
+        networks.append(PlasticClassifier(2, channels=64, rule=rule, eta=0.95))
     own, expected = (outputs_and_gradients(network, observations) for network in networks)
     same = all(torch.allclose(own[name], expected[name], rtol=1e-5, atol=1e-6) for name in expected)
     assert expected["connections.alpha"].abs().max() > 1e-3

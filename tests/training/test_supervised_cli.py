@@ -56,7 +56,8 @@ def test_the_learner_is_chosen_by_the_environment(monkeypatch: pytest.MonkeyPatc
         assert load_config(name).source.name == "supervised.yml"
     assert default_algorithm("PlasticMaze-v0") == default_algorithm("Unknown-v0") == "plastic_a2c"
     assert hyperparams("PlasticOmniglot-v0")["policy"] == "ClassifierPolicy"
-    assert hyperparams("PlasticOmniglot-v0", algo="plastic_a2c")["policy"] == "MlpPolicy"
+    assert hyperparams("PlasticOmniglot-v0", algo="plastic_a2c")["policy"] == "OmniglotPolicy"
+    assert hyperparams("PlasticPatternMemory-v0", algo="plastic_a2c")["policy"] == "MlpPolicy"
     with pytest.raises(ImportError):
         default_algorithm("no_such_module:X-v0")
 
@@ -70,7 +71,7 @@ def test_the_learner_is_chosen_by_the_environment(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", ["PlasticPatternMemory-v0", "PlasticOmniglot-v0", "Else-v0"])
 def test_every_entry_builds_the_learner(name: str) -> None:
-    images = np.random.default_rng(0).integers(256, size=(45, 5, 31, 31), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(256, size=(80, 5, 31, 31), dtype=np.uint8)
     tasks: dict[str, Any] = {
         "PlasticPatternMemory-v0": lambda: PatternMemoryTask(n_bits=8),
         "PlasticOmniglot-v0": lambda: OmniglotTask(data=images, n_validation=5, n_test=5),
