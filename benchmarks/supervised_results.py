@@ -25,7 +25,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import EngFormatter
 from stable_baselines3.common.callbacks import BaseCallback
 
 import plastic_rl  # noqa: F401 (registers the environments)
@@ -67,6 +67,15 @@ def recurrent(policy: str, learning_rate: float, **policy_kwargs: Any) -> dict[s
     }
 
 
+def small_plastic(alpha: str) -> dict[str, Any]:
+    """The autoassociative network on the small patterns, found with `full`."""
+    return {
+        "n_timesteps": 2000 * 14,
+        "learning_rate": "lin_0.01",
+        "policy_kwargs": {"alpha": alpha, "w_lr_scale": 0.03},
+    }
+
+
 EXPERIMENTS = {
     "patterns": Experiment(
         "PlasticPatternMemory-v0",
@@ -85,11 +94,9 @@ EXPERIMENTS = {
         200,
         2000,
         {
-            "full": {
-                "n_timesteps": 2000 * 14,
-                "learning_rate": "lin_0.01",
-                "policy_kwargs": {"w_lr_scale": 0.03},
-            },
+            "full": small_plastic("full"),
+            "homogeneous": small_plastic("homogeneous"),
+            "none": small_plastic("none"),
             "LSTM": {**recurrent("LSTMPolicy", 3e-4), "batch_size": 16, "n_timesteps": 5_000 * 14},
             "RNN": {**recurrent("RNNPolicy", 1e-4), "batch_size": 16, "n_timesteps": 5_000 * 14},
         },
@@ -262,7 +269,7 @@ def draw(axes: Axes, experiment: Experiment, variants: dict[str, list[dict[str, 
     axes.set_title(experiment.title, fontsize="medium")
     axes.set_xlabel("training episodes")
     axes.set_ylabel(experiment.metric.replace("_", " "))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
 
