@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from supervised_results import BATCH, EXPERIMENTS, TEST_SEED
 
 from plastic_rl import ImageCompletionTask, SupervisedMetaLearner
 from plastic_rl.envs.completion import erased
@@ -20,23 +21,16 @@ from plastic_rl.envs.image_completion import SIDE, grey
 from plastic_rl.training.evaluation import mean_interval
 from plastic_rl.training.plots import plastic_matrices, reconstructions, weight_matrices
 
-TEST_EPISODES, TEST_SEED = 500, 2  # as in supervised_results.py
-
-
-def mirrored(probes: np.ndarray) -> np.ndarray:
-    """The half that is shown, turned upside down in place of the one that is not, (B, 1024)."""
-    upside_down = probes.reshape(-1, SIDE, SIDE)[:, ::-1].reshape(probes.shape)
-    return np.where(probes == 0, upside_down, probes)
-
 
 def simple_answers(episodes: Episodes, mean_image: np.ndarray) -> dict[str, np.ndarray]:
     """Answers by name, (B, 1024); where the probe shows something they all repeat it."""
     assert isinstance(episodes.observations, np.ndarray)
     probes, hidden = episodes.observations[-1], erased(episodes)
+    upside_down = probes.reshape(-1, SIDE, SIDE)[:, ::-1].reshape(probes.shape)
     return {
         "zero": probes,
         "mean training image": np.where(hidden, mean_image, probes),
-        "mirrored half": mirrored(probes),
+        "mirrored half": np.where(hidden, upside_down, probes),
     }
 
 
@@ -61,8 +55,8 @@ def main() -> None:
     # Drawn as evaluate_episodes draws them.
     rng = np.random.default_rng(TEST_SEED)
     errors: dict[str, list[np.ndarray]] = {}
-    for _ in range(TEST_EPISODES // 20):
-        episodes = test.sample_episodes(20, rng)
+    for _ in range(EXPERIMENTS["images"].test_episodes // BATCH):
+        episodes = test.sample_episodes(BATCH, rng)
         for name, answer in simple_answers(episodes, mean_image).items():
             errors.setdefault(name, []).append(test.metrics(episodes, answer)["erased_squared_error"])
     for name, parts in errors.items():

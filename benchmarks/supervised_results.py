@@ -38,6 +38,10 @@ from plastic_rl.training.settings import load_config
 SMALL = {"n_bits": 50, "n_patterns": 2, "show_steps": 3, "blank_steps": 1, "n_passes": 1, "probe_steps": 6}
 
 
+TEST_SEED, BATCH = 2, 20
+"""How test episodes are drawn, and how many at a time."""
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A task, the measure that counts, and the networks that are compared on it."""
@@ -164,7 +168,7 @@ class CurveCallback(BaseCallback):
 
     def _measure(self) -> None:
         episodes = self.num_timesteps // self._length
-        scores = evaluate_episodes(self.model, self._env, self._episodes, batch_size=20, seed=1)  # type: ignore[arg-type]
+        scores = evaluate_episodes(self.model, self._env, self._episodes, batch_size=BATCH, seed=1)  # type: ignore[arg-type]
         values = {name: score.mean for name, score in scores.items()}
         self.curve.append({"episodes": episodes, "seconds": self.seconds, **values})
         self._next = max(episodes + 1, int(episodes * 1.25), 10)
@@ -194,7 +198,7 @@ def train_and_test(
     model_path.parent.mkdir(parents=True, exist_ok=True)
     model.save(model_path)
     test = gym.make(experiment.env_id, **make, **experiment.test)
-    scores = evaluate_episodes(model, test, experiment.test_episodes, batch_size=20, seed=2)
+    scores = evaluate_episodes(model, test, experiment.test_episodes, batch_size=BATCH, seed=TEST_SEED)
     return {
         "episodes": model.num_timesteps // length,
         "seconds": callback.seconds,

@@ -151,9 +151,10 @@ class PlasticClassifier(EpisodicNetwork):
         (trace,) = self.initial_state(labels.shape[1])
         for t in range(labels.shape[0] - 1):
             # Where a label is told nobody asks for the answer.
-            told = bool(labels[t].any(dim=-1).all())
-            y = labels[t] if told else readout.output(readout.logits(features[t], trace), labels[t])
-            trace = readout.update(trace, features[t], y)
+            if labels[t].any(dim=-1).all():
+                trace = readout.update(trace, features[t], labels[t])
+            else:
+                _, trace = readout.respond(features[t], labels[t], trace)
         return readout.logits(features[-1], trace)
 
     def step(self, observations: Observations, state: NetworkState) -> tuple[Tensor, NetworkState]:
@@ -164,9 +165,8 @@ class PlasticClassifier(EpisodicNetwork):
         returns: logits (B, N), new state
         """
         assert isinstance(observations, dict)
-        readout, (trace,) = self.connections, state
+        (trace,) = state
         with torch.no_grad():
             features = self.features(observations["image"])
-            logits = readout.logits(features, trace)
-            y = readout.output(logits, observations["label"])
-            return logits, (readout.update(trace, features, y),)
+            logits, trace = self.connections.respond(features, observations["label"], trace)
+            return logits, (trace,)

@@ -54,8 +54,13 @@ class PlasticReadout(PlasticConnections):
         trace = state.trace
         if episode_starts is not None:
             trace = torch.where(episode_starts.bool()[:, None, None], torch.zeros_like(trace), trace)
+        logits, trace = self.respond(features, labels, trace)
+        return logits, PlasticState(state.hidden, trace)
+
+    def respond(self, features: Tensor, labels: Tensor, trace: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits (B, N) for features (B, F) with labels (B, N), and the trace (B, F, N) afterwards."""
         logits = self.logits(features, trace)
-        return logits, PlasticState(state.hidden, self.update(trace, features, self.output(logits, labels)))
+        return logits, self.update(trace, features, self.output(logits, labels))
 
     def logits(self, features: Tensor, trace: Tensor) -> Tensor:
         """Eq. 1 without the softmax, (B, N). features: (B, F), trace: (B, F, N)."""

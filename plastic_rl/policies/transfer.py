@@ -107,12 +107,7 @@ def _load_policy(path: str | Path | io.BufferedIOBase) -> PlasticPolicy:
 
 
 def _check_same_kind(path: str | Path | io.BufferedIOBase, saved: nn.Module, own: nn.Module) -> None:
-    for where, core in ((f"the core in {path}", saved), ("this model's core", own)):
-        if not isinstance(core, PlasticRNN):
-            raise ValueError(f"{where} is a {type(core).__name__}: only a recurrent core can be copied")
-    assert isinstance(saved, PlasticRNN)
-    assert isinstance(own, PlasticRNN)
-    theirs, ours = _kind(saved), _kind(own)
+    theirs, ours = _kind(saved, f"the core in {path}"), _kind(own, "this model's core")
     different = [name for name in ours if theirs.get(name) != ours[name]]
     if different:
         raise ValueError(
@@ -121,8 +116,10 @@ def _check_same_kind(path: str | Path | io.BufferedIOBase, saved: nn.Module, own
         )
 
 
-def _kind(core: PlasticRNN) -> dict[str, Any]:
+def _kind(core: nn.Module, where: str) -> dict[str, Any]:
     """What two cores must have in common for the weights of one to mean the same in the other."""
+    if not isinstance(core, PlasticRNN):
+        raise ValueError(f"{where} is a {type(core).__name__}: only a recurrent core can be copied")
     alpha = "none" if core.alpha is None else "full" if core.alpha.dim() == 2 else "homogeneous"
     kind = {"hidden_size": core.hidden_size, "rule": core.rule, "alpha": alpha, "activation": core.activation}
     return {**kind, "trace_clip": core.trace_clip} if get_rule(core.rule).trace_clip else kind
