@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from plastic_rl.ops.plastic_rnn import PlasticState
@@ -19,7 +18,7 @@ class LstmCore(nn.Module):
         hidden_size: number of units N.
     """
 
-    eta = None
+    w = alpha = eta = None  # nothing is plastic
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -70,13 +69,8 @@ class LstmPolicy(PlasticPolicy):
     Arguments are those of `PlasticPolicy`; what concerns plasticity has no effect.
     """
 
-    def _build(self, lr_schedule: Schedule) -> None:
-        super()._build(lr_schedule)
-        # The plastic cores go, and with them the optimizer that knows them.
-        self.core = LstmCore(self.features_dim, self.hidden_size)  # type: ignore[assignment]
-        if self.critic_core is not None:
-            self.critic_core = LstmCore(self.features_dim, self.hidden_size)  # type: ignore[assignment]
-        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+    def _make_core(self) -> LstmCore:  # type: ignore[override]
+        return LstmCore(self.features_dim, self.hidden_size)
 
 
 def lstm_size(observation_space: spaces.Box, n_actions: int, n_weights: int) -> int:
