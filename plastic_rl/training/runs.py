@@ -20,7 +20,7 @@ from stable_baselines3.common.logger import CSVOutputFormat, Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.training.settings import ALGORITHMS, algorithm_class
-from plastic_rl.training.values import check_names, load_yaml
+from plastic_rl.training.values import check_names, dump_yaml, load_yaml
 
 MODEL = "model.zip"
 CONFIG = "config.yml"
@@ -76,14 +76,14 @@ def create_folder(folder: Path, config: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / CONFIG, "x", encoding="utf-8") as file:
-            yaml.safe_dump(dict(config), file, sort_keys=False, allow_unicode=True)
+            file.write(dump_yaml(dict(config)))
     except OSError as error:
         raise OSError(f"{folder} cannot be written: {error.strerror}") from error
 
 
 def update_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Replace the configuration of an existing run."""
-    _replace_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    _replace_text(folder / CONFIG, dump_yaml(dict(config)))
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -12,16 +12,26 @@ class _Loader(yaml.SafeLoader):
     """YAML's safe loader that also reads ``3e-4`` as a number, as YAML 1.2 and Python do."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes what the loader would take for a number: a W&B run may be called ``826e2278``."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
 
 
 def load_yaml(text: str) -> Any:
     """Read plain YAML values (no Python objects); ``3e-4`` is a number."""
     return yaml.load(text, Loader=_Loader)
+
+
+def dump_yaml(value: Any) -> str:
+    """Plain values as YAML that `load_yaml` reads back unchanged; mappings keep their order."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
