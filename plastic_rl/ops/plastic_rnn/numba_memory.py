@@ -31,7 +31,7 @@ MIN_WINDOW = 16
 # A page of memory and the stride between matrices within it, in floats: six matrices fill the page evenly.
 PAGE, STRIDE = 1024, 176
 # Matrix elements per thread below which a second thread costs more than it brings.
-MIN_WORK = 40_000
+MIN_WORK = 400_000
 
 
 class Prepared(NamedTuple):
