@@ -27,6 +27,9 @@ class PlasticityCallback(BaseCallback):
 
     ===========================  ====================================================================
     ``plasticity/eta``           learning rate of the trace, in (0, 1)
+    ``plasticity/fan_out_mean``  of ``modulated``: mean of abs(fan_out)
+    ``plasticity/w_m_norm``      of ``modulated``: norm of the modulating neuron's weights w_m
+    ``plasticity/b_m``           of ``modulated``: its bias
     ``plasticity/alpha_mean``    mean of abs(alpha) over the connections
     ``plasticity/alpha_std``     its standard deviation
     ``plasticity/w_norm``        Frobenius norm of w
@@ -109,6 +112,10 @@ def plasticity_values(model: Any) -> dict[str, float]:
                 values[f"{prefix}alpha_mean"] = size.mean().item()
                 values[f"{prefix}alpha_std"] = size.std(correction=0).item()
                 values[f"{prefix}alpha_max"] = size.max().item()
+            if getattr(module, "fan_out", None) is not None:
+                values[f"{prefix}fan_out_mean"] = module.fan_out.abs().mean().item()
+                values[f"{prefix}w_m_norm"] = module.w_m.norm().item()
+                values[f"{prefix}b_m"] = module.b_m.item()
             values[f"{prefix}w_norm"] = module.w.norm().item()
             values[f"{prefix}w_max"] = module.w.abs().max().item()
         # The states come in the order of the networks that they belong to.

@@ -52,15 +52,17 @@ def make_task(conditions: Any, settings: Path, condition: str = "full", **more: 
 
 
 def test_conditions_differ_in_what_their_names_say(conditions: Any, settings: Path) -> None:
-    full = conditions.condition_config("full", ENV_ID, settings).settings["policy_kwargs"]
-    changes = {
-        "homogeneous": {"alpha": "homogeneous"},
-        "none": {"alpha": "none"},
-        "modulated": {"rule": "modulated"},
-    }
-    for name, changed in changes.items():
-        config = conditions.condition_config(name, ENV_ID, settings)
-        assert config.settings["policy_kwargs"] == {**full, **changed}
+    def network(name: str) -> tuple[str, str]:
+        kwargs = conditions.condition_config(name, ENV_ID, settings).settings["policy_kwargs"]
+        return kwargs["rule"], kwargs["alpha"]
+
+    # Whatever rule the settings themselves have.
+    for rule in ("modulated", "oja"):
+        settings.write_text(SETTINGS.replace("hebb", rule))
+        assert network("full") == ("hebb", "full")
+        assert network("homogeneous") == ("hebb", "homogeneous")
+        assert network("none")[1] == "none"
+        assert network("modulated") == ("modulated", "full")
     with pytest.raises(ValueError, match="unknown condition 'half'"):
         conditions.condition_config("half", ENV_ID, settings)
 

@@ -99,7 +99,8 @@ def test_every_rule_and_alpha_records_what_it_has(rule: str, alpha: str) -> None
     expected = {"plasticity/w_norm", "plasticity/w_max", "plasticity/w"}
     if alpha != "none":
         expected |= {f"plasticity/{name}" for name in ("alpha_mean", "alpha_std", "alpha_max", "trace_norm")}
-        expected |= set() if rule == "modulated" else {"plasticity/eta"}
+        of_the_rule = {"fan_out_mean", "w_m_norm", "b_m"} if rule == "modulated" else {"eta"}
+        expected |= {f"plasticity/{name}" for name in of_the_rule}
     if alpha == "full":
         expected |= PICTURES
     assert set(recorded) == expected

@@ -124,7 +124,7 @@ def test_a_tracked_run_stores_everything_and_is_continued(
         assert len(set(run.column(f"train/{name}"))) == 2, name
     assert run.column("rollout/ep_len_mean") == [20, 20]
     assert all(value > 0 for value in run.column("time/fps"))
-    for name in ("eta", "alpha_mean", "alpha_std", "trace_norm", "w_norm"):
+    for name in ("fan_out_mean", "alpha_mean", "alpha_std", "trace_norm", "w_norm"):
         assert all(0 < value < 10 for value in run.column(f"plasticity/{name}")), name
     for name in (*PICTURES, "figures/learning_curve", "figures/episode"):
         kind = "video-file" if name == "figures/episode" else "image-file"

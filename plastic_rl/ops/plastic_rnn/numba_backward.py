@@ -27,6 +27,7 @@ from plastic_rl.ops.plastic_rnn.numba_rules import (
     MOST_HELD,
     ONE,
     ZERO,
+    Earlier,
     Held,
     Step,
     activate_backward,
@@ -173,6 +174,7 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
     decay, gain, inverse, y, zeros, dgain, ddecay, overlap, dy, carry, one_decay, one_gain = np.zeros(
         (12, rule.w_m.size), np.float32
     )
+    earlier_decay, earlier_gain = np.zeros((2, rule.w_m.size), np.float32)
     trace, grad, window = scratch.trace[chunk], scratch.grad[chunk], scratch.window[chunk]
     rows, touched = scratch.rows[chunk], scratch.touched[chunk]
     dalpha, dscalars = down.alpha[chunk], down.scalars[chunk]
@@ -190,6 +192,7 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
             copy(history.traces[history.traces.shape[0] - 1, b], trace)
             now = presynaptic(steps - 1, b, history.hidden, history.starts, history.y, zeros)
             overlap_sums(trace, grad, now, dgain, overlap)
+        summed = False  # whether dgain and ddecay are those of step t already
         t = steps - 1
         while t >= 0:
             place = t - history.firsts[history.places[t]]
@@ -203,7 +206,8 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
             copy(one_gain, gain)
             repeat(history.counts[t], decay, gain)
             if not undo:
-                column_sums(window[place], grad, rule, decay, gain, now, dgain, ddecay)
+                if not summed:
+                    column_sums(window[place], grad, rule, decay, gain, now, dgain, ddecay)
             else:
                 for j in range(y.size):
                     inverse[j] = ONE / decay[j]
@@ -219,6 +223,7 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
                 if mask[j]:
                     dy[j] = ZERO
             copy(dy[:n], down.pre[t, b])
+            summed = False
             if starts:
                 fill(carry, ZERO)
                 fill(grad, ZERO)
@@ -232,8 +237,28 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
                 held = held_steps(t, b, undo, history, clamp_masks, rule, room, place, y, zeros)
                 h = trace if undo else window[place]
                 step = Step(decay, gain, inverse, dy, now, before)
+                summed = not undo and place > 0 and held.decays.shape[0] == 0
+                earlier = Earlier(window[place - 1] if summed else h, earlier_decay, earlier_gain)
+                if summed:
+                    copy(history.y[t - 1, b], y)
+                    coefficients(rule, y, earlier_decay, earlier_gain)
+                    repeat(history.counts[t - 1], earlier_decay, earlier_gain)
+                sums = overlap if undo else ddecay
                 step_back(
-                    undo, h, grad, dalpha, weights, rule.bound, step, rows, touched, dgain, overlap, held
+                    undo,
+                    summed,
+                    h,
+                    grad,
+                    dalpha,
+                    weights,
+                    rule.bound,
+                    step,
+                    earlier,
+                    rows,
+                    touched,
+                    dgain,
+                    sums,
+                    held,
                 )
                 if not full:
                     for i in range(n):

@@ -200,17 +200,22 @@ _undo_held_panel = _make_held_panel(undo=True)
 _held_panel = _make_held_panel(undo=False)
 
 
-def _make_backward_pass(full: bool, undo: bool) -> Any:
+def _make_backward_pass(full: bool, undo: bool, sums: bool = False, clipped: bool = False) -> Any:
     @njit
-    def backward_pass(first, last, trace, grad, dalpha, weights, step, rows, touched, dgain, overlap):
+    def backward_pass(
+        first, last, trace, grad, dalpha, weights, limit, step, earlier, rows, touched, dgain, overlap
+    ):
         """One step back through columns first to last - 1 of the trace.
 
         trace: H_{t+1}, becomes H_t (undo), or H_t already
-        grad: dL/dH_{t+1}, becomes dL/dH_t
+        grad: dL/dH_{t+1}, becomes dL/dH_t; (sums) zeroed where the update to H_t was clipped
         dalpha: added to
+        earlier: (sums) H_{t-1} with the decay and gain of its update
         rows: (N, 8), added to: the lanes of dL/dy_{t-1}
         touched: (N, 8), added to: those of sum_j dpre_j H_ij, for a scalar alpha
-        dgain, overlap: (undo) become sum_i dL/dH_t,ij y_{t-2,i} and sum_i dL/dH_t,ij H_t,ij, for step t-1
+        dgain: (undo, sums) becomes sum_i dL/dH_t,ij y_{t-2,i}, for step t-1
+        overlap: for step t-1, becomes sum_i dL/dH_t,ij H_t,ij (undo), or sum_i dL/dH_t,ij H_{t-1},ij (sums;
+            not where updates are clipped: there the decay is constant)
         """
         decay, gain, inverse, dpre, now, before = step
         n = now.size
@@ -222,6 +227,10 @@ def _make_backward_pass(full: bool, undo: bool) -> Any:
             if undo:
                 inverse_d = load(inverse, column)
                 undone = g * inverse_d
+            if sums:
+                d_before = load(earlier.decay, column)
+                g_before = load(earlier.gain, column)
+            if undo or sums:
                 dg = splat(ZERO)
                 common = splat(ZERO)
             offset = column * n
@@ -242,14 +251,20 @@ def _make_backward_pass(full: bool, undo: bool) -> Any:
                     store(touched, i * LANES, load(touched, i * LANES) + product)
                     row = error * load(weights.w, offset) + gradient * g + plasticity * product
                     gradient = d * gradient + plasticity * error * now[i]
+                if sums:
+                    h = load(earlier.trace, offset)
+                    if clipped:
+                        gradient = zero_beyond(gradient, d_before * h + g_before * before[i], limit)
                 store(grad, offset, gradient)
                 store(rows, i * LANES, load(rows, i * LANES) + row)
-                if undo:
+                if undo or sums:
                     dg = dg + gradient * before[i]
+                if undo or (sums and not clipped):
                     common = common + gradient * h
                 offset += LANES
-            if undo:
+            if undo or sums:
                 store(dgain, column, dg)
+            if undo or (sums and not clipped):
                 store(overlap, column, common)
 
     return backward_pass
@@ -257,18 +272,26 @@ def _make_backward_pass(full: bool, undo: bool) -> Any:
 
 _backward_full_undo = _make_backward_pass(full=True, undo=True)
 _backward_full = _make_backward_pass(full=True, undo=False)
+_backward_full_sums = _make_backward_pass(full=True, undo=False, sums=True)
+_backward_full_sums_clipped = _make_backward_pass(full=True, undo=False, sums=True, clipped=True)
 _backward_scalar_undo = _make_backward_pass(full=False, undo=True)
 _backward_scalar = _make_backward_pass(full=False, undo=False)
+_backward_scalar_sums = _make_backward_pass(full=False, undo=False, sums=True)
+_backward_scalar_sums_clipped = _make_backward_pass(full=False, undo=False, sums=True, clipped=True)
 
 
 @njit
-def step_back(undo, trace, grad, dalpha, weights, bound, step, rows, touched, dgain, overlap, held):
+def step_back(
+    undo, sums, trace, grad, dalpha, weights, bound, step, earlier, rows, touched, dgain, overlap, held
+):
     """One step back, and on through the held steps before it: all become those of before the first of them.
 
+    sums: also do what ``column_sums`` would do next, for step t-1; only without undo and held steps
     rows, touched: become the sums of the step alone, those of the first held step go to ``held.rows``
     """
     count = held.decays.shape[0]
     full = weights.alpha.size > 0
+    clipped = bound < UNBOUNDED
     limit = splat(bound)
     width = step.dpre.size
     fill(rows, ZERO)
@@ -279,18 +302,23 @@ def step_back(undo, trace, grad, dalpha, weights, bound, step, rows, touched, dg
     span = width if count == 0 else LANES  # as in the forward pass
     for first in range(0, width, span):
         last = first + span
+        a = (first, last, trace, grad, dalpha, weights, limit, step, earlier, rows, touched, dgain, overlap)
         if full and undo:
-            _backward_full_undo(
-                first, last, trace, grad, dalpha, weights, step, rows, touched, dgain, overlap
-            )
+            _backward_full_undo(*a)
+        elif full and not sums:
+            _backward_full(*a)
+        elif full and clipped:
+            _backward_full_sums_clipped(*a)
         elif full:
-            _backward_full(first, last, trace, grad, dalpha, weights, step, rows, touched, dgain, overlap)
+            _backward_full_sums(*a)
         elif undo:
-            _backward_scalar_undo(
-                first, last, trace, grad, dalpha, weights, step, rows, touched, dgain, overlap
-            )
+            _backward_scalar_undo(*a)
+        elif not sums:
+            _backward_scalar(*a)
+        elif clipped:
+            _backward_scalar_sums_clipped(*a)
         else:
-            _backward_scalar(first, last, trace, grad, dalpha, weights, step, rows, touched, dgain, overlap)
+            _backward_scalar_sums(*a)
         for k in range(count):
             if undo:
                 _undo_held_panel(trace, grad, first, k, limit, held, dgain, overlap)

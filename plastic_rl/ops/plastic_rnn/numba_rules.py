@@ -90,6 +90,14 @@ class Step(NamedTuple):
     before: np.ndarray
 
 
+class Earlier(NamedTuple):
+    """The trace (packed) before the step before, and decay and gain (width,) of that step's update."""
+
+    trace: np.ndarray
+    decay: np.ndarray
+    gain: np.ndarray
+
+
 class Held(NamedTuple):
     """Consecutive steps on the way back, the latest first, in which the clamp holds every neuron.
 
