@@ -110,11 +110,12 @@ def search_time_curves(
             high = np.where(np.isfinite(high), high, 10.0 * len(lives.rewards))[shown]
             color, dashes = CURVES[i % len(CURVES)], DASHES[i % len(DASHES)]
             axes.fill_between(number, low, high, color=color, alpha=0.2, linewidth=0)
-            axes.plot(number, median, color=color, linestyle=dashes, marker="o", markersize=4, label=label)
+            name = label if shown.any() else f"{label}: most have no hit"
+            axes.plot(number, median, color=color, linestyle=dashes, marker="o", markersize=4, label=name)
             top = max([top, *1.5 * median])
         if best is not None:
             axes.axhline(best, color="#595959", linestyle="dotted", linewidth=1.3)
-            axes.annotate(f"best possible mean, goal known ({best:g})", (hits, best), ha="right", va="bottom")
+            axes.annotate(f"best possible mean, goal known ({best:g})", (hits, best), ha="right", va="top")
         axes.set_xlabel("number of the hit")
         axes.set_ylabel("steps since the hit before, or the start")
         axes.set_xlim(0.5, hits + 0.5)

@@ -126,8 +126,11 @@ def test_search_times_end_where_the_median_is_unknown() -> None:
     # Hits: after 2, 4 and 9 steps; after 5 and 6; after 8.
     rewards[[1, 3, 8], 0] = rewards[[4, 5], 1] = rewards[[7], 2] = 10
     place = axes()
-    plots.search_time_curves({"intact": Lifetimes(rewards)}, place, hits=3, best=1.5)
-    medians, best = place.get_lines()
+    groups = {"intact": Lifetimes(rewards), "wiped": Lifetimes(np.zeros((10, 3)))}
+    plots.search_time_curves(groups, place, hits=3, best=1.5)
+    medians, nothing, best = place.get_lines()
+    assert not len(nothing.get_xdata())
+    assert [line.get_label() for line in (medians, nothing)] == ["intact", "wiped: most have no hit"]
     assert medians.get_xydata().tolist() == [[1, 5], [2, 2]]
     assert best.get_ydata()[0] == 1.5
 
