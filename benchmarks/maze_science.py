@@ -138,8 +138,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("science"))
     parser.add_argument("--episodes", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--gif-steps", type=int, default=STEPS, help="steps that the animation shows")
     parser.add_argument("--deterministic", action="store_true", help="take the most probable actions")
     arguments = parser.parse_args()
+    if arguments.gif_steps < 1:
+        parser.error("--gif-steps must be at least 1")
     torch.set_num_threads(1)
     try:
         model, env_id = load(arguments.model, arguments.env_id)
@@ -170,7 +173,7 @@ def main() -> None:
         matrices, output / "matrices.png", order, f"{env_id}: trained weights and plasticity"
     )
     trace_figure(model, lives, order, output / "trace.png")
-    save_gif(trace_animation(lives, order), output / "lifetime.gif")
+    save_gif(trace_animation(lives, order)[: arguments.gif_steps], output / "lifetime.gif")
 
     actions = "the most probable actions" if arguments.deterministic else "sampled actions"
     table = (
