@@ -46,7 +46,7 @@ def test_learns_the_maze_with_its_trace():
     model.learn(2_000_000)
     training = np.mean([info["r"] for info in model.ep_info_buffer])
     assert len(model.ep_info_buffer) == 100
-    assert training > 40
+    assert training > 80
 
     seeds = (1000, 2000, 3000, 4000)
     intact, changed = zip(*(play(model, False, seed) for seed in seeds), strict=True)
@@ -56,4 +56,4 @@ def test_learns_the_maze_with_its_trace():
     difference = np.mean(intact) - np.mean(wiped)
     error = np.sqrt((np.var(intact) + np.var(wiped)) / np.size(intact))
     print(f"training {training:.1f}, intact {np.mean(intact):.1f}, wiped {np.mean(wiped):.1f} +- {error:.1f}")
-    assert difference > 2 * error
+    assert difference > max(2 * error, 0.3 * np.mean(intact))
