@@ -339,4 +339,4 @@ def test_the_documented_code_runs(block: str, tmp_path: Path, monkeypatch: pytes
         (run,) = run_files(tmp_path)
         assert run.column("episode/_type") == ["video-file"]
         assert run.files["model"] == ["model.zip"]
-        assert run.column("plasticity/eta")
+        assert run.column("plasticity/fan_out_mean")
