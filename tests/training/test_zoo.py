@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from plastic_rl.training.a2c import PlasticA2C
+from plastic_rl.training.settings import load_config
 
 AGENT = ["--algo", "plastic_a2c", "--env", "PlasticMaze-v0"]
 # fmt: off
@@ -60,7 +61,8 @@ def test_training_goes_on_from_a_saved_agent(trained: Path, zoo: ModuleType) -> 
     assert zoo.main(["train", *resumed]) == 0
     after = PlasticA2C.load("resumed/plastic_a2c/PlasticMaze-v0_1/PlasticMaze-v0.zip", device="cpu")
     assert after._n_updates == before._n_updates + 1
-    assert after.learning_rate(0.3) == before.learning_rate(0.3) == 3e-4
+    shipped = load_config("PlasticMaze-v0", "plastic_a2c").kwargs()["learning_rate"](0.3)
+    assert after.learning_rate(0.3) == before.learning_rate(0.3) == pytest.approx(shipped)
 
 
 @pytest.mark.parametrize("env_id", ["PlasticMaze-v0", "plastic_rl:PlasticMaze-v0"])
