@@ -56,6 +56,14 @@ def test_conditions_differ_in_what_their_names_say(conditions: Any, settings: Pa
         kwargs = conditions.condition_config(name, ENV_ID, settings).settings["policy_kwargs"]
         return kwargs["rule"], kwargs["alpha"]
 
+    def untuned(name: str) -> tuple[int, dict[str, Any]]:
+        config = conditions.condition_config(name, ENV_ID, settings)
+        kwargs = {k: v for k, v in config.settings["policy_kwargs"].items() if k not in own}
+        return config.n_envs, {**config.settings, "learning_rate": None, "policy_kwargs": kwargs}
+
+    own = ("rule", "alpha", "eta", "core_lr_scale")
+    for name in ("homogeneous", "none", "modulated", "lstm"):
+        assert untuned(name) == untuned("full"), name
     # Whatever rule the settings themselves have.
     for rule in ("modulated", "oja"):
         settings.write_text(SETTINGS.replace("hebb", rule))
