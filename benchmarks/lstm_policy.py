@@ -59,8 +59,12 @@ class LstmCore(nn.Module):
     ) -> tuple[Tensor, PlasticState]:
         """One step without gradients. features: (B, F), episode_start: (B,); returns y (B, N), new state."""
         with torch.no_grad():
-            y, state = self(features[None], state, None if episode_start is None else episode_start[None])
-        return y[0], state
+            hidden = state.hidden
+            if episode_start is not None:
+                hidden = hidden * (1 - episode_start.to(hidden))[:, None]
+            # A cell costs a fifth of what nn.LSTM needs for a sequence of one.
+            y, c = torch.lstm_cell(features, hidden.chunk(2, dim=1), *self.lstm.all_weights[0])
+        return y, PlasticState(torch.cat([y, c], dim=1), state.trace)
 
 
 class LstmPolicy(PlasticPolicy):
