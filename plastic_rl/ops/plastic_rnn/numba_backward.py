@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from plastic_rl.ops.plastic_rnn.numba_kernels import entry
 from plastic_rl.ops.plastic_rnn.numba_passes import (
@@ -31,6 +30,7 @@ from plastic_rl.ops.plastic_rnn.numba_rules import (
     Held,
     Step,
     activate_backward,
+    add,
     coefficients,
     coefficients_backward,
     copy,
@@ -38,10 +38,11 @@ from plastic_rl.ops.plastic_rnn.numba_rules import (
     is_held,
     is_stored,
     presynaptic,
+    release,
     repeat,
     repeat_backward,
 )
-from plastic_rl.ops.plastic_rnn.simd import LANES, lane_sum, load
+from plastic_rl.ops.plastic_rnn.simd import LANES, inner, lane_sum, load
 
 
 class Upstream(NamedTuple):
@@ -69,8 +70,8 @@ class Downstream(NamedTuple):
     fan_out: np.ndarray
 
 
-@njit
-def rebuild(t, b, history, rule, trace, decay, gain, y, zeros):
+@inner
+def rebuild(t, b, history, rule, trace, decay, gain, y, now):
     """The trace at the end of step t - 1, from the last stored trace or, if later, the last reset."""
     start = history.firsts[history.places[t - 1]]
     copy(history.traces[history.places[t - 1], b], trace)
@@ -79,33 +80,39 @@ def rebuild(t, b, history, rule, trace, decay, gain, y, zeros):
             start = s
             break
     for s in range(start, t):
-        roll(s, b, history, rule, trace, trace, decay, gain, y, zeros)
+        roll(s, b, history, rule, trace, trace, decay, gain, y, now)
 
 
-@njit
-def roll(s, b, history, rule, trace, result, decay, gain, y, zeros):
+@inner
+def roll(s, b, history, rule, trace, result, decay, gain, y, now):
     """Take the trace from before step s, reset included, to its end; ``result`` may be ``trace``."""
     if history.starts[s, b]:
         fill(trace, ZERO)
-    copy(history.y[s, b], y)
-    coefficients(rule, y, decay, gain)
-    repeat(history.counts[s], decay, gain)
-    now = presynaptic(s, b, history.hidden, history.starts, history.y, zeros)
+    update_of(s, b, history, rule, decay, gain, y)
+    presynaptic(s, b, history, now)
     settle(trace, rule.bound, decay, gain, now, result)
 
 
-@njit
-def fill_window(t, b, history, rule, window, decay, gain, y, zeros):
+@inner
+def update_of(s, b, history, rule, decay, gain, y):
+    """Decay and gain of step s, and its activations."""
+    copy(history.y[s, b], y)
+    coefficients(rule, y, decay, gain)
+    repeat(history.counts[s], decay, gain)
+
+
+@inner
+def fill_window(t, b, history, rule, window, decay, gain, y, now):
     """The trace before each step from the last stored one up to step t, as step t reads it."""
     start = history.firsts[history.places[t]]
     copy(history.traces[history.places[t], b], window[0])
     for s in range(start, t):
-        roll(s, b, history, rule, window[s - start], window[s - start + 1], decay, gain, y, zeros)
+        roll(s, b, history, rule, window[s - start], window[s - start + 1], decay, gain, y, now)
     if history.starts[t, b]:
         fill(window[t - start], ZERO)
 
 
-@njit
+@inner
 def held_before(t, b, history, clamp_masks):
     """How many steps right before step t, from the same stored trace on, the clamp holds."""
     count = 0
@@ -116,44 +123,27 @@ def held_before(t, b, history, clamp_masks):
     return count
 
 
-@njit
-def held_steps(t, b, undo, history, clamp_masks, rule, room, place, y, zeros):
-    """The held steps right before step t: their vectors, in ``room``, which has places for ``MOST_HELD``.
-
-    place: of the trace before step t in the window
-    """
-    count = held_before(t, b, history, clamp_masks)
+@inner
+def read_held(t, b, count, undo, history, rule, held, y):
+    """The vectors of the ``count`` held steps right before step t, into ``held``."""
     for k in range(count + 1):
         s = t - 1 - k
         if s < 0:
-            fill(room.reads[k], ZERO)
+            fill(held.reads[k], ZERO)
             break
-        copy(presynaptic(s, b, history.hidden, history.starts, history.y, zeros), room.reads[k])
+        presynaptic(s, b, history, held.reads[k])
         if k == count:
             break
-        copy(history.y[s, b], y)
-        coefficients(rule, y, room.decays[k], room.gains[k])
-        repeat(history.counts[s], room.decays[k], room.gains[k])
+        update_of(s, b, history, rule, held.decays[k], held.gains[k], y)
         if undo:
             for j in range(y.size):
-                room.inverses[k, j] = ONE / room.decays[k, j]
-    return Held(
-        room.decays[:count],
-        room.gains[:count],
-        room.inverses[:count],
-        room.reads,
-        room.dgains,
-        room.ddecays,
-        room.rows,
-        room.traces,
-        place - 1,
-    )
+                held.inverses[k, j] = ONE / held.decays[k, j]
 
 
-@njit
-def held_backward(t, b, history, rule, held, y, decay, gain, dy, dscalars, dw_m, dfan_out, dpre):
+@inner
+def held_backward(t, b, count, history, rule, held, y, decay, gain, dy, dscalars, dw_m, dfan_out, dpre):
     """What the held steps before step t send to the rule's parameters; nothing goes to their neurons."""
-    for k in range(held.decays.shape[0]):
+    for k in range(count):
         s = t - 1 - k
         copy(history.y[s, b], y)
         coefficients(rule, y, decay, gain)
@@ -169,113 +159,113 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
     undo: rebuild H_t by undoing the update, H_t = (H_{t+1} - g y_{t-1}) / d, from each stored trace to the
         one before it; else roll forward from the stored traces and keep every step in between.
     """
+    n, width = history.y.shape[2], rule.w_m.size
+    vectors = np.zeros((11, width), np.float32)
+    now, before = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    room = np.empty((5, MOST_HELD, width), np.float32)
+    reads = np.empty((MOST_HELD + 1, n), np.float32)
+    held = Held(room[0], room[1], room[2], reads, room[3], room[4], scratch.held_rows[chunk])
+    for b in range(low, high):
+        run_back(
+            chunk, b, up, clamp_masks, history, weights, rule, undo, scratch, down, vectors, now, before, held
+        )
+
+
+@inner
+def run_back(
+    chunk, b, up, clamp_masks, history, weights, rule, undo, scratch, down, vectors, now, before, held
+):
+    """Carry the gradients of environment b back through all steps.
+
+    vectors: (11, width); now, before: (N,)
+    """
     steps, _, n = history.y.shape
     full = weights.alpha.size > 0
-    decay, gain, inverse, y, zeros, dgain, ddecay, overlap, dy, carry, one_decay, one_gain = np.zeros(
-        (12, rule.w_m.size), np.float32
-    )
-    earlier_decay, earlier_gain = np.zeros((2, rule.w_m.size), np.float32)
+    y, dy, carry = vectors[0], vectors[1], vectors[2]
+    decay, gain, inverse = vectors[3], vectors[4], vectors[5]
+    dgain, ddecay, overlap = vectors[6], vectors[7], vectors[8]
+    earlier_decay, earlier_gain = vectors[9], vectors[10]
     trace, grad, window = scratch.trace[chunk], scratch.grad[chunk], scratch.window[chunk]
     rows, touched = scratch.rows[chunk], scratch.touched[chunk]
     dalpha, dscalars = down.alpha[chunk], down.scalars[chunk]
     dw_m, dfan_out = down.w_m[chunk], down.fan_out[chunk]
-    decays, gains, inverses, dgains, ddecays = np.empty((5, MOST_HELD, rule.w_m.size), np.float32)
-    reads = np.empty((MOST_HELD + 1, n), np.float32)
-    room = Held(decays, gains, inverses, reads, dgains, ddecays, scratch.held_rows[chunk], window, 0)
-    for b in range(low, high):
-        copy(up.hidden[b], carry)
-        if up.trace.size > 0:
-            pack(up.trace[b], grad)
+    copy(up.hidden[b], carry)
+    if up.trace.size > 0:
+        pack(up.trace[b], grad)
+    else:
+        fill(grad, ZERO)
+    fill(dgain, ZERO)
+    if undo:
+        copy(history.traces[history.traces.shape[0] - 1, b], trace)
+        presynaptic(steps - 1, b, history, now)
+        overlap_sums(trace, grad, now, dgain, overlap)
+    summed = False  # whether dgain and ddecay are those of step t already
+    t = steps - 1
+    while t >= 0:
+        place = t - history.firsts[history.places[t]]
+        if not undo and (t == steps - 1 or is_stored(t + 1, history)):
+            fill_window(t, b, history, rule, window, decay, gain, y, now)
+        presynaptic(t, b, history, now)
+        update_of(t, b, history, rule, decay, gain, y)
+        if not undo:
+            if not summed:
+                column_sums(window[place], grad, rule, decay, gain, now, dgain, ddecay)
         else:
+            for j in range(y.size):
+                inverse[j] = ONE / decay[j]
+                ddecay[j] = (overlap[j] - gain[j] * dgain[j]) * inverse[j]
+        copy(carry, dy)
+        add(up.y[t, b], dy)
+        if history.counts[t] > 1:
+            coefficients(rule, y, earlier_decay, earlier_gain)  # of one update
+            repeat_backward(history.counts[t], earlier_decay, earlier_gain, dgain, ddecay)
+        coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out)
+        activate_backward(y, dy, rule.activation)
+        release(clamp_masks[t, b], dy)
+        copy(dy[:n], down.pre[t, b])
+        summed = False
+        if history.starts[t, b]:
+            fill(carry, ZERO)
             fill(grad, ZERO)
-        if undo:
-            copy(history.traces[history.traces.shape[0] - 1, b], trace)
-            now = presynaptic(steps - 1, b, history.hidden, history.starts, history.y, zeros)
-            overlap_sums(trace, grad, now, dgain, overlap)
-        summed = False  # whether dgain and ddecay are those of step t already
-        t = steps - 1
-        while t >= 0:
-            place = t - history.firsts[history.places[t]]
-            if not undo and (t == steps - 1 or is_stored(t + 1, history)):
-                fill_window(t, b, history, rule, window, decay, gain, y, zeros)
-            starts = history.starts[t, b]
-            now = presynaptic(t, b, history.hidden, history.starts, history.y, zeros)
-            copy(history.y[t, b], y)
-            coefficients(rule, y, one_decay, one_gain)
-            copy(one_decay, decay)
-            copy(one_gain, gain)
-            repeat(history.counts[t], decay, gain)
-            if not undo:
-                if not summed:
-                    column_sums(window[place], grad, rule, decay, gain, now, dgain, ddecay)
+            fill(overlap, ZERO)  # dgain is zero already: step t read no activations
+            if undo and t > 0 and place != 0:
+                rebuild(t, b, history, rule, trace, decay, gain, y, now)
+        else:
+            if t > 0:
+                presynaptic(t - 1, b, history, before)
             else:
-                for j in range(y.size):
-                    inverse[j] = ONE / decay[j]
-                    ddecay[j] = (overlap[j] - gain[j] * dgain[j]) * inverse[j]
-            copy(carry, dy)
-            for j in range(n):
-                dy[j] += up.y[t, b, j]
-            repeat_backward(history.counts[t], one_decay, one_gain, dgain, ddecay)
-            coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out)
-            activate_backward(y, dy, rule.activation)
-            mask = clamp_masks[t, b]
-            for j in range(mask.size):
-                if mask[j]:
-                    dy[j] = ZERO
-            copy(dy[:n], down.pre[t, b])
-            summed = False
-            if starts:
-                fill(carry, ZERO)
-                fill(grad, ZERO)
-                fill(overlap, ZERO)  # dgain is zero already: step t read no activations
-                if undo and t > 0 and place != 0:
-                    rebuild(t, b, history, rule, trace, decay, gain, y, zeros)
-            else:
-                before = (
-                    presynaptic(t - 1, b, history.hidden, history.starts, history.y, zeros) if t > 0 else now
-                )
-                held = held_steps(t, b, undo, history, clamp_masks, rule, room, place, y, zeros)
-                h = trace if undo else window[place]
-                step = Step(decay, gain, inverse, dy, now, before)
-                summed = not undo and place > 0 and held.decays.shape[0] == 0
-                earlier = Earlier(window[place - 1] if summed else h, earlier_decay, earlier_gain)
-                if summed:
-                    copy(history.y[t - 1, b], y)
-                    coefficients(rule, y, earlier_decay, earlier_gain)
-                    repeat(history.counts[t - 1], earlier_decay, earlier_gain)
-                sums = overlap if undo else ddecay
-                step_back(
-                    undo,
-                    summed,
-                    h,
-                    grad,
-                    dalpha,
-                    weights,
-                    rule.bound,
-                    step,
-                    earlier,
-                    rows,
-                    touched,
-                    dgain,
-                    sums,
-                    held,
-                )
-                if not full:
-                    for i in range(n):
-                        dscalars[2] += now[i] * lane_sum(load(touched, i * LANES))
-                held_backward(
-                    t, b, history, rule, held, y, one_decay, one_gain, dy, dscalars, dw_m, dfan_out, down.pre
-                )
-                count = held.decays.shape[0]
-                t -= count
+                copy(now, before)
+            count = held_before(t, b, history, clamp_masks)
+            if count > 0:
+                read_held(t, b, count, undo, history, rule, held, y)
+            h = trace if undo else window[place]
+            step = Step(decay, gain, inverse, dy, now, before)
+            summed = not undo and place > 0 and count == 0
+            earlier = Earlier(window[place - 1] if summed else h, earlier_decay, earlier_gain)
+            if summed:
+                update_of(t - 1, b, history, rule, earlier_decay, earlier_gain, y)
+            sums = overlap if undo else ddecay
+            step_back(
+                undo, summed, h, grad, dalpha, weights, rule.bound, step, earlier, rows, touched, dgain, sums,
+                count, held, window, place,
+            )  # fmt: skip
+            if not full:
                 for i in range(n):
-                    carry[i] = lane_sum(load(held.rows if count > 0 else rows, i * LANES))
-            if undo and t > 0 and is_stored(t, history):
-                copy(history.traces[history.places[t], b], trace)
-            t -= 1
-        copy(carry[:n], down.hidden[b])
-        if down.trace.size > 0:
-            unpack(grad, down.trace[b])
+                    dscalars[2] += now[i] * lane_sum(load(touched, i * LANES))
+            if count > 0:
+                held_backward(
+                    t, b, count, history, rule, held, y, decay, gain, dy, dscalars, dw_m, dfan_out, down.pre
+                )
+                t -= count
+            last_rows = held.rows if count > 0 else rows
+            for i in range(n):
+                carry[i] = lane_sum(load(last_rows, i * LANES))
+        if undo and t > 0 and is_stored(t, history):
+            copy(history.traces[history.places[t], b], trace)
+        t -= 1
+    copy(carry[:n], down.hidden[b])
+    if down.trace.size > 0:
+        unpack(grad, down.trace[b])
 
 
 # The plain network, without a trace
@@ -286,29 +276,25 @@ def plain_backward(chunk, low, high, up, clamp_masks, history, w_transposed, rul
     """The gradients of environments low to high - 1, four at a time."""
     steps, _, n = history.y.shape
     carry = np.zeros((4, rule.w_m.size), np.float32)
-    y, dy = np.zeros((2, rule.w_m.size), np.float32)
+    sent = np.zeros((4, n), np.float32)
+    y, dy = np.zeros(rule.w_m.size, np.float32), np.zeros(rule.w_m.size, np.float32)
     for first in range(low, high, 4):
-        b1, b2, b3 = min(first + 1, high - 1), min(first + 2, high - 1), min(first + 3, high - 1)
-        for e, b in enumerate((first, b1, b2, b3)):
+        group = first, min(first + 1, high - 1), min(first + 2, high - 1), min(first + 3, high - 1)
+        for e, b in enumerate(group):
             copy(up.hidden[b], carry[e])
         for t in range(steps - 1, -1, -1):
-            for e, b in enumerate((first, b1, b2, b3)):
+            for e, b in enumerate(group):
                 copy(history.y[t, b], y)
                 copy(carry[e], dy)
-                for j in range(n):
-                    dy[j] += up.y[t, b, j]
+                add(up.y[t, b], dy)
                 activate_backward(y, dy, rule.activation)
-                mask = clamp_masks[t, b]
-                for j in range(mask.size):
-                    if mask[j]:
-                        dy[j] = ZERO
-                copy(dy[:n], down.pre[t, b])
+                release(clamp_masks[t, b], dy)
+                copy(dy[:n], sent[e])
+                copy(sent[e], down.pre[t, b])
             fill(carry.reshape(-1), ZERO)
-            read_out(
-                w_transposed, down.pre[t, first], down.pre[t, b1], down.pre[t, b2], down.pre[t, b3], carry
-            )
-            for e, b in enumerate((first, b1, b2, b3)):
+            read_out(w_transposed, sent, carry)
+            for e, b in enumerate(group):
                 if history.starts[t, b]:
                     fill(carry[e], ZERO)
-        for e, b in enumerate((first, b1, b2, b3)):
+        for e, b in enumerate(group):
             copy(carry[e, :n], down.hidden[b])

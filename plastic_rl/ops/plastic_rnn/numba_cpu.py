@@ -238,7 +238,7 @@ def _forward(
         in_chunks(kernels.plain_forward, chunks, batch, memory.as_array(x), *clamp, history, w, rule)
     else:
         traces = trace_in, trace_out.numpy()
-        scratch = memory.staggered(2, chunks, memory.packed_size(n))
+        scratch = tuple(memory.staggered(place, chunks, memory.packed_size(n)) for place in (2, 3))
         in_chunks(
             kernels.forward, chunks, batch, memory.as_array(x), *traces, *clamp, history, *prepared, scratch
         )

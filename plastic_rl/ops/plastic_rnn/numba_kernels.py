@@ -20,6 +20,7 @@ import numpy as np
 from numba import njit
 
 from plastic_rl.ops.plastic_rnn.numba_passes import (
+    forward_pair,
     forward_pass,
     pack,
     read_out,
@@ -46,6 +47,7 @@ from plastic_rl.ops.plastic_rnn.numba_rules import (
     presynaptic,
     repeat,
 )
+from plastic_rl.ops.plastic_rnn.simd import inner
 
 
 def _digest() -> str:
@@ -89,38 +91,73 @@ def pack_matrices(matrices, packed):
 # Forward
 
 
-@njit
-def advance(
-    t, b, x, clamp_value, clamp_mask, history, weights, rule, trace, backlog, decay, gain, pre, y, zeros
-):
-    """Step t of environment b: settle the update that step t - 1 left in (decay, gain), read out, fire.
-
-    x, clamp_value, clamp_mask: (N,), the clamp empty where there is none
-    trace, backlog, decay, gain: carried from step to step; the backlog is done with
-    """
-    n = x.size
+@inner
+def begin(t, b, x, history, before, now, pre):
+    """The input drive x (N,), and what steps t - 1 and t of environment b read."""
     copy(x, pre)
-    before = presynaptic(t - 1, b, history.hidden, history.starts, history.y, zeros) if t > 0 else zeros[:n]
-    now = presynaptic(t, b, history.hidden, history.starts, history.y, zeros)
+    if t > 0:
+        presynaptic(t - 1, b, history, before)
+    else:
+        fill(before, ZERO)
+    presynaptic(t, b, history, now)
+
+
+@inner
+def settle_and_read(t, b, history, weights, rule, trace, backlog, waiting, decay, gain, before, now, pre):
+    """Apply the update that step t - 1 left in (decay, gain), after those waiting, and read out step t.
+
+    trace, decay, gain: of environment b, carried from step to step
+    """
     due = t > 0 and is_stored(t, history)
     if history.starts[t, b]:
         if due:
-            settle_backlog(trace, rule.bound, backlog)
+            settle_backlog(trace, rule.bound, backlog, waiting)
             settle(trace, rule.bound, decay, gain, before, history.traces[history.places[t], b])
         fill(trace, ZERO)
     else:
         # Nothing is pending at the first step, and a trace that comes in is taken as it is.
         bound = rule.bound if t > 0 else UNBOUNDED
-        forward_pass(trace, weights, bound, backlog, decay, gain, before, now, pre)
+        forward_pass(trace, weights, bound, backlog, waiting, decay, gain, before, now, pre)
         if due:
             copy(trace, history.traces[history.places[t], b])
+
+
+@inner
+def finish(t, b, clamp_value, clamp_mask, history, rule, decay, gain, pre, y):
+    """Fire, and leave the update of the trace in (decay, gain)."""
     fire(pre, clamp_value, clamp_mask, rule, y, history.y[t, b])
     coefficients(rule, y, decay, gain)
     repeat(history.counts[t], decay, gain)
 
 
-@njit
-def hold(t, b, clamp_value, history, rule, trace, backlog, waiting, decay, gain, y, zeros):
+@inner
+def advance_pair(
+    t, b, x, no_clamp, history, weights, rule, traces, backlog, decay, gain, before, now, pre, y
+):
+    """Step t of environments b and b + 1, which nothing clamps.
+
+    x: (2, N); no_clamp: value and mask (0,); traces: two; the vectors (2, N) or (2, width)
+    """
+    for e in range(2):
+        begin(t, b + e, x[e], history, before[e], now[e], pre[e])
+    if history.starts[t, b] or history.starts[t, b + 1]:
+        for e in range(2):
+            settle_and_read(
+                t, b + e, history, weights, rule, traces[e], backlog, 0,
+                decay[e], gain[e], before[e], now[e], pre[e],
+            )  # fmt: skip
+    else:
+        bound = rule.bound if t > 0 else UNBOUNDED
+        forward_pair(traces, weights, bound, decay, gain, before, now, pre)
+        if t > 0 and is_stored(t, history):
+            for e in range(2):
+                copy(traces[e], history.traces[history.places[t], b + e])
+    for e in range(2):
+        finish(t, b + e, *no_clamp, history, rule, decay[e], gain[e], pre[e], y)
+
+
+@inner
+def hold(t, b, clamp_value, history, rule, trace, backlog, waiting, decay, gain, y):
     """Step t of environment b where the clamp holds every neuron: nothing is read out, and updates can wait.
 
     The update that step t - 1 left joins the backlog, of which ``waiting`` places are taken. Returns how many
@@ -129,11 +166,11 @@ def hold(t, b, clamp_value, history, rule, trace, backlog, waiting, decay, gain,
     if t > 0:
         copy(decay, backlog.decays[waiting])
         copy(gain, backlog.gains[waiting])
-        copy(presynaptic(t - 1, b, history.hidden, history.starts, history.y, zeros), backlog.reads[waiting])
+        presynaptic(t - 1, b, history, backlog.reads[waiting])
         waiting += 1
         due = is_stored(t, history)
         if due or waiting == MOST_HELD:
-            settle_backlog(trace, rule.bound, first_of(backlog, waiting))
+            settle_backlog(trace, rule.bound, backlog, waiting)
             waiting = 0
         if due:
             copy(trace, history.traces[history.places[t], b])
@@ -144,20 +181,14 @@ def hold(t, b, clamp_value, history, rule, trace, backlog, waiting, decay, gain,
     return waiting
 
 
-@njit
-def first_of(backlog, count):
-    """The places of the backlog that are taken."""
-    return Backlog(backlog.decays[:count], backlog.gains[:count], backlog.reads[:count])
-
-
-@njit
-def settle_backlog(trace, bound, backlog):
-    """Apply all of it, in place."""
-    for k in range(backlog.decays.shape[0]):
+@inner
+def settle_backlog(trace, bound, backlog, waiting):
+    """Apply what is waiting, in place."""
+    for k in range(waiting):
         settle(trace, bound, backlog.decays[k], backlog.gains[k], backlog.reads[k], trace)
 
 
-@njit
+@inner
 def fire(pre, clamp_value, clamp_mask, rule, y, output):
     """The activations, clamped: into y (padded) and output (N,)."""
     n = output.size
@@ -172,51 +203,67 @@ def fire(pre, clamp_value, clamp_mask, rule, y, output):
 def forward(
     chunk, low, high, x, trace_in, trace_out, clamp_values, clamp_masks, history, weights, rule, scratch
 ):
-    """Carry environments low to high - 1 through all steps, one environment after the other."""
-    steps, _, n = x.shape
+    """Carry environments low to high - 1 through all steps: two at a time, or one where there is a clamp.
+
+    scratch: two arrays (chunks, packed)
+    """
+    _, _, n = x.shape
     width = rule.w_m.size
-    decay, gain, pre, y, zeros = np.zeros((5, width), np.float32)
-    decays, gains = np.empty((2, MOST_HELD, width), np.float32)
-    backlog = Backlog(decays, gains, np.empty((MOST_HELD, n), np.float32))
+    vectors = np.zeros((4, 2, width), np.float32)
+    reads = np.zeros((2, 2, n), np.float32)
+    room = np.empty((2, MOST_HELD, width), np.float32)
+    backlog = Backlog(room[0], room[1], np.empty((MOST_HELD, n), np.float32))
+    traces = scratch[0][chunk], scratch[1][chunk]
+    clamp = clamp_values, clamp_masks
+    b = low
+    while b < high:
+        count = 2 if clamp_masks.shape[2] == 0 and b + 1 < high else 1
+        run(b, count, x, trace_in, trace_out, clamp, history, weights, rule, traces, backlog, vectors, reads)
+        b += count
+
+
+@inner
+def run(b, count, x, trace_in, trace_out, clamp, history, weights, rule, traces, backlog, vectors, reads):
+    """Carry environment b, or (count = 2) b and b + 1, through all steps.
+
+    vectors: (4, 2, width), reads: (2, 2, N)
+    """
+    clamp_values, clamp_masks = clamp
+    decay, gain, pre, y = vectors[0], vectors[1], vectors[2], vectors[3]
+    before, now = reads[0], reads[1]
+    steps = x.shape[0]
     keep = history.traces.shape[0] > 0
-    trace = scratch[chunk]
-    for b in range(low, high):
-        pack(trace_in[b], trace)
+    fill(decay.reshape(-1), ONE)
+    fill(gain.reshape(-1), ZERO)
+    for e in range(count):
+        pack(trace_in[b + e], traces[e])
         if keep:
-            copy(trace, history.traces[0, b])
-        fill(decay, ONE)
-        fill(gain, ZERO)
-        waiting = 0
-        for t in range(steps):
-            value, mask = clamp_values[t, b], clamp_masks[t, b]
-            if is_held(mask) and not history.starts[t, b]:
-                waiting = hold(t, b, value, history, rule, trace, backlog, waiting, decay, gain, y, zeros)
-            else:
-                taken = first_of(backlog, waiting)
-                advance(
-                    t,
-                    b,
-                    x[t, b],
-                    value,
-                    mask,
-                    history,
-                    weights,
-                    rule,
-                    trace,
-                    taken,
-                    decay,
-                    gain,
-                    pre,
-                    y,
-                    zeros,
-                )
-                waiting = 0
-        settle_backlog(trace, rule.bound, first_of(backlog, waiting))
-        now = presynaptic(steps - 1, b, history.hidden, history.starts, history.y, zeros)
-        settle(trace, rule.bound, decay, gain, now, trace)
-        unpack(trace, trace_out[b])
+            copy(traces[e], history.traces[0, b + e])
+    waiting = 0
+    for t in range(steps):
+        value, mask = clamp_values[t, b], clamp_masks[t, b]
+        if count == 2:
+            advance_pair(
+                t, b, x[t, b : b + 2], (value, mask), history, weights, rule, traces, backlog,
+                decay, gain, before, now, pre, y[0],
+            )  # fmt: skip
+        elif is_held(mask) and not history.starts[t, b]:
+            waiting = hold(t, b, value, history, rule, traces[0], backlog, waiting, decay[0], gain[0], y[0])
+        else:
+            begin(t, b, x[t, b], history, before[0], now[0], pre[0])
+            settle_and_read(
+                t, b, history, weights, rule, traces[0], backlog, waiting,
+                decay[0], gain[0], before[0], now[0], pre[0],
+            )  # fmt: skip
+            waiting = 0
+            finish(t, b, value, mask, history, rule, decay[0], gain[0], pre[0], y[0])
+    for e in range(count):
+        settle_backlog(traces[e], rule.bound, backlog, waiting)
+        presynaptic(steps - 1, b + e, history, now[e])
+        settle(traces[e], rule.bound, decay[e], gain[e], now[e], traces[e])
+        unpack(traces[e], trace_out[b + e])
         if keep:
-            copy(trace, history.traces[history.traces.shape[0] - 1, b])
+            copy(traces[e], history.traces[history.traces.shape[0] - 1, b + e])
 
 
 # One step at a time
@@ -242,26 +289,44 @@ def record_step(
     history = History(hidden, starts, activations, traces, firsts, places, counts)
     weights = Weights(w, alpha, plasticity)
     rule = Rule(code, activation, eta, b_m, bound, w_m, fan_out)
-    pre, y, zeros = np.zeros((3, w_m.size), np.float32)
-    value, mask = np.empty(0, np.float32), np.empty(0, np.bool_)
-    nothing = np.empty((0, w_m.size), np.float32)
+    n = x.shape[1]
+    pre = np.zeros((2, w_m.size), np.float32)
+    y = np.zeros(w_m.size, np.float32)
+    reads = np.zeros((2, 2, n), np.float32)
+    nothing, no_mask = np.empty((0, w_m.size), np.float32), np.empty(0, np.bool_)
     backlog = Backlog(nothing, nothing, nothing)
-    for b in range(low, high):
-        trace = traces[traces.shape[0] - 1, b]
-        advance(
-            t, b, x[b], value, mask, history, weights, rule, trace, backlog, decay[b], gain[b], pre, y, zeros
+    record(t, low, high, x, no_mask, history, weights, rule, backlog, decay, gain, reads[0], reads[1], pre, y)
+
+
+@inner
+def record(t, low, high, x, no_mask, history, weights, rule, backlog, decay, gain, before, now, pre, y):
+    """Step t of environments low to high - 1, two at a time."""
+    current = history.traces[history.traces.shape[0] - 1]
+    no_clamp = now[0, :0], no_mask
+    for b in range(low, high - 1, 2):
+        advance_pair(
+            t, b, x[b : b + 2], no_clamp, history, weights, rule, (current[b], current[b + 1]), backlog,
+            decay[b : b + 2], gain[b : b + 2], before, now, pre, y,
+        )  # fmt: skip
+    if (high - low) % 2 == 1:
+        b = high - 1
+        begin(t, b, x[b], history, before[0], now[0], pre[0])
+        settle_and_read(
+            t, b, history, weights, rule, current[b], backlog, 0, decay[b], gain[b], before[0], now[0], pre[0]
         )
-        if t == activations.shape[0] - 1:
-            now = presynaptic(t, b, hidden, starts, activations, zeros)
-            settle(trace, bound, decay[b], gain[b], now, trace)
+        finish(t, b, *no_clamp, history, rule, decay[b], gain[b], pre[0], y)
+    if t == history.y.shape[0] - 1:
+        for b in range(low, high):
+            presynaptic(t, b, history, now[0])
+            settle(current[b], rule.bound, decay[b], gain[b], now[0], current[b])
 
 
 @entry
 def settle_all(t, history, rule, decay, gain, packed):
     """Apply the updates that step t - 1 left in (decay, gain) to traces (B, packed), in place."""
-    zeros = np.zeros(rule.w_m.size, np.float32)
+    now = np.empty(history.y.shape[2], np.float32)
     for b in range(packed.shape[0]):
-        now = presynaptic(t - 1, b, history.hidden, history.starts, history.y, zeros)
+        presynaptic(t - 1, b, history, now)
         settle(packed[b], rule.bound, decay[b], gain[b], now, packed[b])
 
 
@@ -276,7 +341,9 @@ def step(
     x, hidden, out: (B, N); trace, w, alpha: row-major; the rest: the ``Rule``
     """
     rule = Rule(code, activation, eta, b_m, bound, w_m, fan_out)
-    decay, gain, pre, y = np.zeros((4, w_m.size), np.float32)
+    width = w_m.size
+    decay, gain = np.zeros(width, np.float32), np.zeros(width, np.float32)
+    pre, y = np.zeros(width, np.float32), np.zeros(width, np.float32)
     for b in range(low, high):
         copy(x[b], pre)
         if episode_start[b]:
@@ -298,20 +365,14 @@ def step(
 def plain_forward(chunk, low, high, x, clamp_values, clamp_masks, history, w, rule):
     """Environments low to high - 1, four at a time; a last group that is not full repeats its last member."""
     pre = np.zeros((4, rule.w_m.size), np.float32)
-    y, zeros = np.zeros((2, rule.w_m.size), np.float32)
-    hidden, starts, out = history.hidden, history.starts, history.y
+    y = np.zeros(rule.w_m.size, np.float32)
+    now = np.zeros((4, x.shape[2]), np.float32)
     for first in range(low, high, 4):
-        b1, b2, b3 = min(first + 1, high - 1), min(first + 2, high - 1), min(first + 3, high - 1)
+        group = first, min(first + 1, high - 1), min(first + 2, high - 1), min(first + 3, high - 1)
         for t in range(x.shape[0]):
-            for e, b in enumerate((first, b1, b2, b3)):
+            for e, b in enumerate(group):
                 copy(x[t, b], pre[e])
-            read_out(
-                w,
-                presynaptic(t, first, hidden, starts, out, zeros),
-                presynaptic(t, b1, hidden, starts, out, zeros),
-                presynaptic(t, b2, hidden, starts, out, zeros),
-                presynaptic(t, b3, hidden, starts, out, zeros),
-                pre,
-            )
-            for e, b in enumerate((first, b1, b2, b3)):
-                fire(pre[e], clamp_values[t, b], clamp_masks[t, b], rule, y, out[t, b])
+                presynaptic(t, b, history, now[e])
+            read_out(w, now, pre)
+            for e, b in enumerate(group):
+                fire(pre[e], clamp_values[t, b], clamp_masks[t, b], rule, y, history.y[t, b])

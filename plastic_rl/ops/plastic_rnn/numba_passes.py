@@ -1,8 +1,8 @@
 """What the numba backend does with N x N matrices within one step: where all the time goes.
 
-A matrix (N x N) is *packed* in panels of 8 columns: panel p holds rows 0 to N-1 of its columns one after the
-other, so that every pass over it is one contiguous stream and the sums over rows stay in registers. The last
-panel is filled up with zeros.
+A matrix (N x N) is *packed* in panels of ``LANES`` columns: panel p holds rows 0 to N-1 of its columns one
+after the other, so that every pass over it is one contiguous stream and the sums over rows stay in registers.
+The last panel is filled up with zeros.
 
 This module imports numba: it is imported only when the backend is used.
 """
@@ -14,15 +14,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from plastic_rl.ops.plastic_rnn.numba_rules import UNBOUNDED, ZERO, fill
-from plastic_rl.ops.plastic_rnn.simd import LANES, clip, load, splat, store, zero_beyond
+from plastic_rl.ops.plastic_rnn.simd import LANES, clip, inner, load, splat, store, zero_beyond
 
 # Packed matrices
 
 
-@njit
+@inner
 def pack(matrix, packed):
     """Row-major (N, N) to panels."""
     n = matrix.shape[0]
@@ -38,7 +36,7 @@ def pack(matrix, packed):
                 packed[offset + j] = matrix[i, whole + j]
 
 
-@njit
+@inner
 def unpack(packed, matrix):
     """Panels to row-major (N, N)."""
     n = matrix.shape[0]
@@ -54,7 +52,7 @@ def unpack(packed, matrix):
 # Passes over packed matrices
 
 
-@njit
+@inner
 def settle_panel(trace, column, limit, decay, gain, before, result):
     """The update alone, of one panel."""
     n = before.size
@@ -66,78 +64,131 @@ def settle_panel(trace, column, limit, decay, gain, before, result):
         offset += LANES
 
 
-def _make_forward_pass(full: bool, clipped: bool) -> Any:
-    @njit
-    def forward_pass(first, last, trace, weights, bound, decay, gain, before, now, pre):
-        """Update columns first to last - 1 by the step before, H <- clip(d H + g y_before), and read out."""
+def _make_connect(clipped: bool) -> Any:
+    @inner
+    def connect(total, trace, offset, d, g, limit, before_i, w, alpha, now_i):
+        """One row of a panel: update the trace, H <- clip(d H + g y_before,i), and add what it reads out."""
+        h = d * load(trace, offset) + g * before_i
+        if clipped:
+            h = clip(h, limit)
+        store(trace, offset, h)
+        return total + (w + alpha * h) * now_i
+
+    return connect
+
+
+def _make_forward_passes(full: bool, clipped: bool) -> tuple[Any, Any]:
+    connect = _make_connect(clipped)
+
+    @inner
+    def alone(first, last, trace, weights, bound, decay, gain, before, now, pre):
+        """Update columns first to last - 1 by the step before, and read out."""
         n = now.size
         limit = splat(bound)
         plasticity = splat(weights.plasticity)
         for column in range(first, last, LANES):
-            d = load(decay, column)
-            g = load(gain, column)
-            # Two rows at a time, with a sum each: a single sum would wait for its own last addition.
-            even = load(pre, column)
-            odd = splat(ZERO)
+            d, g = load(decay, column), load(gain, column)
+            # Even and odd rows have a sum each: a single sum would wait for its own last addition.
+            even, odd = load(pre, column), splat(ZERO)
             offset = column * n
             for i in range(0, n - 1, 2):
-                h = d * load(trace, offset) + g * before[i]
-                if clipped:
-                    h = clip(h, limit)
-                store(trace, offset, h)
                 alpha = load(weights.alpha, offset) if full else plasticity
-                even = even + (load(weights.w, offset) + alpha * h) * now[i]
+                w = load(weights.w, offset)
+                even = connect(even, trace, offset, d, g, limit, before[i], w, alpha, now[i])
                 offset += LANES
-                h = d * load(trace, offset) + g * before[i + 1]
-                if clipped:
-                    h = clip(h, limit)
-                store(trace, offset, h)
                 alpha = load(weights.alpha, offset) if full else plasticity
-                odd = odd + (load(weights.w, offset) + alpha * h) * now[i + 1]
+                w = load(weights.w, offset)
+                odd = connect(odd, trace, offset, d, g, limit, before[i + 1], w, alpha, now[i + 1])
                 offset += LANES
             if n % 2 == 1:
-                h = d * load(trace, offset) + g * before[n - 1]
-                if clipped:
-                    h = clip(h, limit)
-                store(trace, offset, h)
                 alpha = load(weights.alpha, offset) if full else plasticity
-                even = even + (load(weights.w, offset) + alpha * h) * now[n - 1]
+                w = load(weights.w, offset)
+                even = connect(even, trace, offset, d, g, limit, before[n - 1], w, alpha, now[n - 1])
             store(pre, column, even + odd)
 
-    return forward_pass
+    @inner
+    def pair(traces, weights, bound, decay, gain, before, now, pre):
+        """The same of two environments, all columns: they share every load of w and alpha."""
+        n = now.shape[1]
+        limit = splat(bound)
+        plasticity = splat(weights.plasticity)
+        trace_0, trace_1 = traces[0], traces[1]
+        before_0, before_1, now_0, now_1 = before[0], before[1], now[0], now[1]
+        for column in range(0, pre.shape[1], LANES):
+            d_0, d_1 = load(decay[0], column), load(decay[1], column)
+            g_0, g_1 = load(gain[0], column), load(gain[1], column)
+            even_0, even_1 = load(pre[0], column), load(pre[1], column)
+            odd_0, odd_1 = splat(ZERO), splat(ZERO)
+            offset = column * n
+            for i in range(0, n - 1, 2):
+                alpha = load(weights.alpha, offset) if full else plasticity
+                w = load(weights.w, offset)
+                even_0 = connect(even_0, trace_0, offset, d_0, g_0, limit, before_0[i], w, alpha, now_0[i])
+                even_1 = connect(even_1, trace_1, offset, d_1, g_1, limit, before_1[i], w, alpha, now_1[i])
+                offset += LANES
+                k = i + 1
+                alpha = load(weights.alpha, offset) if full else plasticity
+                w = load(weights.w, offset)
+                odd_0 = connect(odd_0, trace_0, offset, d_0, g_0, limit, before_0[k], w, alpha, now_0[k])
+                odd_1 = connect(odd_1, trace_1, offset, d_1, g_1, limit, before_1[k], w, alpha, now_1[k])
+                offset += LANES
+            if n % 2 == 1:
+                k = n - 1
+                alpha = load(weights.alpha, offset) if full else plasticity
+                w = load(weights.w, offset)
+                even_0 = connect(even_0, trace_0, offset, d_0, g_0, limit, before_0[k], w, alpha, now_0[k])
+                even_1 = connect(even_1, trace_1, offset, d_1, g_1, limit, before_1[k], w, alpha, now_1[k])
+            store(pre[0], column, even_0 + odd_0)
+            store(pre[1], column, even_1 + odd_1)
+
+    return alone, pair
 
 
-_forward_full = _make_forward_pass(full=True, clipped=False)
-_forward_full_clipped = _make_forward_pass(full=True, clipped=True)
-_forward_scalar = _make_forward_pass(full=False, clipped=False)
-_forward_scalar_clipped = _make_forward_pass(full=False, clipped=True)
+_full, _pair_full = _make_forward_passes(full=True, clipped=False)
+_full_clipped, _pair_full_clipped = _make_forward_passes(full=True, clipped=True)
+_scalar, _pair_scalar = _make_forward_passes(full=False, clipped=False)
+_scalar_clipped, _pair_scalar_clipped = _make_forward_passes(full=False, clipped=True)
 
 
-@njit
-def forward_pass(trace, weights, bound, backlog, decay, gain, before, now, pre):
-    """The whole pass. The updates in the backlog come before that of (decay, gain)."""
+@inner
+def forward_pass(trace, weights, bound, backlog, waiting, decay, gain, before, now, pre):
+    """The whole pass. The ``waiting`` updates in the backlog come before that of (decay, gain)."""
     full = weights.alpha.size > 0
     limit = splat(bound)
     width = pre.size
     # With a backlog, panel by panel: each is taken through all of it while it is in cache. The loop is out
     # here because within the variants it makes the whole pass a quarter slower, even with nothing to do.
-    span = width if backlog.decays.shape[0] == 0 else LANES
+    span = width if waiting == 0 else LANES
     for first in range(0, width, span):
         last = first + span
-        for k in range(backlog.decays.shape[0]):
+        for k in range(waiting):
             settle_panel(trace, first, limit, backlog.decays[k], backlog.gains[k], backlog.reads[k], trace)
         if bound < UNBOUNDED:
             if full:
-                _forward_full_clipped(first, last, trace, weights, bound, decay, gain, before, now, pre)
+                _full_clipped(first, last, trace, weights, bound, decay, gain, before, now, pre)
             else:
-                _forward_scalar_clipped(first, last, trace, weights, bound, decay, gain, before, now, pre)
+                _scalar_clipped(first, last, trace, weights, bound, decay, gain, before, now, pre)
         elif full:
-            _forward_full(first, last, trace, weights, bound, decay, gain, before, now, pre)
+            _full(first, last, trace, weights, bound, decay, gain, before, now, pre)
         else:
-            _forward_scalar(first, last, trace, weights, bound, decay, gain, before, now, pre)
+            _scalar(first, last, trace, weights, bound, decay, gain, before, now, pre)
 
 
-@njit
+@inner
+def forward_pair(traces, weights, bound, decay, gain, before, now, pre):
+    """The forward pass of two environments. traces: a tuple; the vectors (2, N) or (2, width)."""
+    arguments = (traces, weights, bound, decay, gain, before, now, pre)
+    if weights.alpha.size > 0 and bound < UNBOUNDED:
+        _pair_full_clipped(*arguments)
+    elif weights.alpha.size > 0:
+        _pair_full(*arguments)
+    elif bound < UNBOUNDED:
+        _pair_scalar_clipped(*arguments)
+    else:
+        _pair_scalar(*arguments)
+
+
+@inner
 def settle(trace, bound, decay, gain, before, result):
     """The update alone: result = clip(d H + g y_before). ``result`` may be ``trace``."""
     limit = splat(bound)
@@ -146,9 +197,9 @@ def settle(trace, bound, decay, gain, before, result):
 
 
 def _make_held_panel(undo: bool) -> Any:
-    @njit
-    def held_panel(trace, grad, column, k, limit, held, dgain, overlap):
-        """Held step number k back through one panel of the trace.
+    @inner
+    def held_panel(trace, grad, column, k, last, limit, held, dgain, overlap):
+        """Held step number k, the earliest if it is the ``last``, back through one panel of the trace.
 
         trace: of after that step, becomes that of before (undo), or is that already; grad: dL/dH likewise
         dgain, overlap: (undo) the sums for that step, become those for the one before it
@@ -157,7 +208,6 @@ def _make_held_panel(undo: bool) -> Any:
         now = held.reads[k]
         d = load(held.decays[k], column)
         g = load(held.gains[k], column)
-        last = k == held.decays.shape[0] - 1
         if undo:
             before = held.reads[k + 1]
             inverse_d = load(held.inverses[k], column)
@@ -201,7 +251,7 @@ _held_panel = _make_held_panel(undo=False)
 
 
 def _make_backward_pass(full: bool, undo: bool, sums: bool = False, clipped: bool = False) -> Any:
-    @njit
+    @inner
     def backward_pass(
         first, last, trace, grad, dalpha, weights, limit, step, earlier, rows, touched, dgain, overlap
     ):
@@ -211,8 +261,8 @@ def _make_backward_pass(full: bool, undo: bool, sums: bool = False, clipped: boo
         grad: dL/dH_{t+1}, becomes dL/dH_t; (sums) zeroed where the update to H_t was clipped
         dalpha: added to
         earlier: (sums) H_{t-1} with the decay and gain of its update
-        rows: (N, 8), added to: the lanes of dL/dy_{t-1}
-        touched: (N, 8), added to: those of sum_j dpre_j H_ij, for a scalar alpha
+        rows: (N, lanes), added to: the lanes of dL/dy_{t-1}
+        touched: (N, lanes), added to: those of sum_j dpre_j H_ij, for a scalar alpha
         dgain: (undo, sums) becomes sum_i dL/dH_t,ij y_{t-2,i}, for step t-1
         overlap: for step t-1, becomes sum_i dL/dH_t,ij H_t,ij (undo), or sum_i dL/dH_t,ij H_{t-1},ij (sums;
             not where updates are clipped: there the decay is constant)
@@ -280,16 +330,17 @@ _backward_scalar_sums = _make_backward_pass(full=False, undo=False, sums=True)
 _backward_scalar_sums_clipped = _make_backward_pass(full=False, undo=False, sums=True, clipped=True)
 
 
-@njit
+@inner
 def step_back(
-    undo, sums, trace, grad, dalpha, weights, bound, step, earlier, rows, touched, dgain, overlap, held
-):
-    """One step back, and on through the held steps before it: all become those of before the first of them.
+    undo, sums, trace, grad, dalpha, weights, bound, step, earlier, rows, touched, dgain, overlap,
+    count, held, traces, place,
+):  # fmt: skip
+    """One step back, and on through ``count`` held steps before it: all become those of before the first.
 
+    traces, place: the trace before the held steps is in traces[place - 1] and so on (without undo)
     sums: also do what ``column_sums`` would do next, for step t-1; only without undo and held steps
     rows, touched: become the sums of the step alone, those of the first held step go to ``held.rows``
     """
-    count = held.decays.shape[0]
     full = weights.alpha.size > 0
     clipped = bound < UNBOUNDED
     limit = splat(bound)
@@ -320,13 +371,14 @@ def step_back(
         else:
             _backward_scalar_sums(*a)
         for k in range(count):
+            final = k == count - 1
             if undo:
-                _undo_held_panel(trace, grad, first, k, limit, held, dgain, overlap)
+                _undo_held_panel(trace, grad, first, k, final, limit, held, dgain, overlap)
             else:
-                _held_panel(held.traces[held.place - k], grad, first, k, limit, held, dgain, overlap)
+                _held_panel(traces[place - 1 - k], grad, first, k, final, limit, held, dgain, overlap)
 
 
-@njit
+@inner
 def column_sums(trace, grad, rule, decay, gain, before, dgain, ddecay):
     """sum_i G_ij y_before,i and sum_i G_ij H_ij, with G zeroed first where the update of H was clipped."""
     n = before.size
@@ -348,7 +400,7 @@ def column_sums(trace, grad, rule, decay, gain, before, dgain, ddecay):
         store(ddecay, column, dd)
 
 
-@njit
+@inner
 def overlap_sums(trace, grad, now, dgain, overlap):
     """sum_i G_ij y_i and sum_i G_ij H_ij, with which the undoing backward starts."""
     n = now.size
@@ -365,10 +417,11 @@ def overlap_sums(trace, grad, now, dgain, overlap):
         store(overlap, column, common)
 
 
-@njit
-def read_out(w, now_0, now_1, now_2, now_3, pre):
-    """Add y w to ``pre`` (4, width) for four environments at once: without a trace they read the same."""
-    n = now_0.size
+@inner
+def read_out(w, now, pre):
+    """Add now w to ``pre`` (4, width) for four environments at once: without a trace they read the same."""
+    n = now.shape[1]
+    now_0, now_1, now_2, now_3 = now[0], now[1], now[2], now[3]
     for column in range(0, pre.shape[1], LANES):
         total_0 = load(pre[0], column)
         total_1 = load(pre[1], column)
@@ -391,7 +444,7 @@ def read_out(w, now_0, now_1, now_2, now_3, pre):
 # Row-major matrices, for single steps on a state that belongs to the caller
 
 
-@njit
+@inner
 def read_out_rows(w, alpha, plasticity, trace, now, pre):
     """Add y (w + alpha H) to ``pre``, one row after the other. trace is (0, 0) for a plain network."""
     n = now.size
@@ -417,7 +470,7 @@ def read_out_rows(w, alpha, plasticity, trace, now, pre):
                 pre[j] += (w[i, j] + plasticity * trace[i, j]) * now[i]
 
 
-@njit
+@inner
 def update_rows(trace, bound, decay, gain, now):
     """H <- clip(d H + g y_now), in place."""
     n = trace.shape[0]

@@ -1,6 +1,6 @@
 """What the numba backend does with vectors within one step: the rules and the neurons.
 
-Vectors of N numbers are padded with zeros to a multiple of eight. The rules are the only place that knows one
+Vectors of N numbers are padded with zeros to whole vectors. The rules are the only place that knows one
 from another: two vectors, decay and gain, and their derivatives.
 
 This module imports numba: it is imported only when the backend is used.
@@ -14,10 +14,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from plastic_rl.ops.plastic_rnn import simd
-from plastic_rl.ops.plastic_rnn.simd import LANES, load, positive, splat, store
+from plastic_rl.ops.plastic_rnn.simd import LANES, inner, lane_sum, load, positive, splat, store
 
 HEBB, OJA, MODULATED = 0, 1, 2
 TANH, SIGMOID, RELU, LINEAR = 0, 1, 2, 3
@@ -52,7 +51,7 @@ class Scratch(NamedTuple):
     """Working memory: one row per chunk of each array, see ``numba_memory.staggered``.
 
     trace, grad: (chunks, packed)
-    rows, touched, held_rows: (chunks, 8 N)
+    rows, touched, held_rows: (chunks, lanes * N)
     window: (chunks, steps, packed), empty where updates are undone
     """
 
@@ -65,10 +64,10 @@ class Scratch(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """Updates of the trace that have been put off, the oldest first.
+    """Room for ``MOST_HELD`` updates of the trace that have been put off, the oldest first.
 
-    decays, gains: (K, width)
-    reads: (K, N), the activations that each step read
+    decays, gains: (MOST_HELD, width)
+    reads: (MOST_HELD, N), the activations that each step read
     """
 
     decays: np.ndarray
@@ -99,13 +98,12 @@ class Earlier(NamedTuple):
 
 
 class Held(NamedTuple):
-    """Consecutive steps on the way back, the latest first, in which the clamp holds every neuron.
+    """Room for consecutive steps on the way back, the latest first, in which the clamp holds every neuron.
 
-    decays, gains, inverses: (K, width), of their updates
-    reads: (K + 1, N), the activations that each of them reads, then those that the step before them reads
-    dgains, ddecays: (K, width), become dL/dg and dL/dd
-    rows: (N, 8), becomes the lanes of the gradient of what the earliest of them reads
-    traces, place: the trace before them is in traces[place], traces[place - 1], ... (where it is not undone)
+    decays, gains, inverses: (MOST_HELD, width), of their updates
+    reads: (MOST_HELD + 1, N), the activations that each of them reads, and then those of the step before them
+    dgains, ddecays: (MOST_HELD, width), become dL/dg and dL/dd
+    rows: (N, lanes), becomes the lanes of the gradient of what the earliest of them reads
     """
 
     decays: np.ndarray
@@ -115,8 +113,6 @@ class Held(NamedTuple):
     dgains: np.ndarray
     ddecays: np.ndarray
     rows: np.ndarray
-    traces: np.ndarray
-    place: int
 
 
 class History(NamedTuple):
@@ -144,7 +140,7 @@ class History(NamedTuple):
 # The rules: the only functions that know about them
 
 
-@njit
+@inner
 def coefficients(rule, y, decay, gain):
     """Decay d and gain g of the trace from the new activations: H <- clip(d H + g y_prev)."""
     if rule.code == MODULATED:
@@ -162,16 +158,16 @@ def coefficients(rule, y, decay, gain):
             gain[j] = rule.eta * y[j]
 
 
-@njit
+@inner
 def modulation(rule, y):
     """The output of the modulating neuron, a scalar."""
-    total = rule.b_m
-    for j in range(y.size):
-        total += y[j] * rule.w_m[j]
-    return np.float32(np.tanh(total))
+    total = splat(ZERO)
+    for j in range(0, y.size, LANES):
+        total = total + load(y, j) * load(rule.w_m, j)
+    return np.float32(np.tanh(rule.b_m + lane_sum(total)))
 
 
-@njit
+@inner
 def coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out):
     """From the gradients of g and d to those of y and of the rule's own parameters, all added to.
 
@@ -179,27 +175,28 @@ def coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out):
     """
     if rule.code == MODULATED:
         signal = modulation(rule, y)
-        dsignal = ZERO
-        for j in range(y.size):
-            dsignal += dgain[j] * y[j] * rule.fan_out[j]
-        dtotal = (ONE - signal * signal) * dsignal
+        dsignal = splat(ZERO)
+        for j in range(0, y.size, LANES):
+            dsignal = dsignal + load(dgain, j) * load(y, j) * load(rule.fan_out, j)
+        dtotal = (ONE - signal * signal) * lane_sum(dsignal)
         for j in range(y.size):
             dy[j] += rule.fan_out[j] * signal * dgain[j] + dtotal * rule.w_m[j]
             dw_m[j] += dtotal * y[j]
             dfan_out[j] += dgain[j] * y[j] * signal
         dscalars[1] += dtotal
-    elif rule.code == OJA:
-        deta = ZERO
-        for j in range(y.size):
-            dy[j] += rule.eta * (dgain[j] - (y[j] + y[j]) * ddecay[j])
-            deta += y[j] * (dgain[j] - y[j] * ddecay[j])
-        dscalars[0] += deta
+        return
+    deta = splat(ZERO)
+    if rule.code == OJA:
+        for j in range(0, y.size, LANES):
+            y_j, dg, dd = load(y, j), load(dgain, j), load(ddecay, j)
+            store(dy, j, load(dy, j) + (dg - (y_j + y_j) * dd) * rule.eta)
+            deta = deta + y_j * (dg - y_j * dd)
     else:
-        deta = ZERO
-        for j in range(y.size):
-            dy[j] += rule.eta * dgain[j]
-            deta += dgain[j] * y[j] - ddecay[j]
-        dscalars[0] += deta
+        for j in range(0, y.size, LANES):
+            dg = load(dgain, j)
+            store(dy, j, load(dy, j) + dg * rule.eta)
+            deta = deta + (dg * load(y, j) - load(ddecay, j))
+    dscalars[0] += lane_sum(deta)
 
 
 # Repeated steps: n times H <- d H + g y with the same d, g and y is the same once, with d^n for d and
@@ -207,7 +204,7 @@ def coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out):
 # the same sign.
 
 
-@njit
+@inner
 def repeat(count, decay, gain):
     """Turn the decay and gain of one update into those of ``count`` updates."""
     if count == 1:
@@ -223,7 +220,7 @@ def repeat(count, decay, gain):
         store(gain, j, load(gain, j) * total)
 
 
-@njit
+@inner
 def repeat_backward(count, decay, gain, dgain, ddecay):
     """Turn the gradients of the decay and gain of ``count`` updates into those of one.
 
@@ -248,24 +245,31 @@ def repeat_backward(count, decay, gain, dgain, ddecay):
 # Vectors (assignments to slices would make numba compile the text of their error messages)
 
 
-@njit
+@inner
 def fill(target, value):
     """Every element of a flat array."""
     for j in range(target.size):
         target[j] = value
 
 
-@njit
+@inner
 def copy(source, target):
     """A flat array into the beginning of another."""
     for j in range(source.size):
         target[j] = source[j]
 
 
+@inner
+def add(source, target):
+    """A flat array to the beginning of another."""
+    for j in range(source.size):
+        target[j] += source[j]
+
+
 # Neurons
 
 
-@njit
+@inner
 def activate(pre, y, n, activation):
     """Take y = sigma(pre); the padding stays zero, whatever sigma(0) is."""
     for j in range(0, y.size, LANES):
@@ -281,7 +285,7 @@ def activate(pre, y, n, activation):
         y[j] = ZERO
 
 
-@njit
+@inner
 def activate_backward(y, dy, activation):
     """Turn dL/dy into dL/dpre in place; every activation here has a derivative that follows from y alone."""
     if activation == TANH:
@@ -296,23 +300,32 @@ def activate_backward(y, dy, activation):
                 dy[j] = ZERO
 
 
-@njit
-def presynaptic(t, b, hidden, starts, y, zeros):
-    """The activations that step t reads: those of the step before, or zeros where an episode starts."""
-    if starts[t, b]:
-        return zeros[: y.shape[2]]
-    if t == 0:
-        return hidden[b]
-    return y[t - 1, b]
+@inner
+def release(mask, dpre):
+    """Zero dL/dpre where the clamp holds a neuron. mask: (N,), empty where there is no clamp."""
+    for j in range(mask.size):
+        if mask[j]:
+            dpre[j] = ZERO
 
 
-@njit
+@inner
+def presynaptic(t, b, history, out):
+    """Into out (N,): the activations that step t reads, those of the step before or zeros after a reset."""
+    if history.starts[t, b]:
+        fill(out, ZERO)
+    elif t == 0:
+        copy(history.hidden[b], out)
+    else:
+        copy(history.y[t - 1, b], out)
+
+
+@inner
 def is_stored(t, history):
     """Whether the trace before step t is one of those that are stored."""
     return history.firsts[history.places[t]] == t
 
 
-@njit
+@inner
 def is_held(mask):
     """Whether the clamp holds every neuron. mask: (N,), empty where there is no clamp."""
     for j in range(mask.size):

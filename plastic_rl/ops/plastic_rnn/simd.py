@@ -1,8 +1,9 @@
-"""A vector of 8 float32 as a value inside numba functions.
+"""A vector of 8 or 16 float32 as a value inside numba functions.
 
 LLVM's own loop vectoriser gives up on the inner loops of this operator: they read and write so many arrays
 that the check for overlap would cost more than it saves. With vectors as values nothing has to be proved.
-Eight lanes are one AVX2 register; LLVM splits them where registers are shorter.
+A vector is one register where there is AVX-512 (16 lanes) or AVX2 (8); LLVM splits it where registers are
+shorter.
 
 This module imports numba: it is imported only by the numba backend.
 """
@@ -19,9 +20,13 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import config
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic, models, overload, register_model
 
-LANES = 8
+# What numba compiles for: the host's registers, or what NUMBA_CPU_FEATURES names.
+_FEATURES = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+LANES = 16 if "+avx512f" in _FEATURES.split(",") else 8
 
 # A product and a sum may become one instruction; nothing else may change: the sums keep their order, and
 # infinities and NaN keep their meaning (a diverged network must show).
@@ -30,18 +35,18 @@ _FLOATS = ir.VectorType(ir.FloatType(), LANES)
 _INTS = ir.VectorType(ir.IntType(32), LANES)
 
 
-class Float32x8(types.Type):
-    """The numba type of eight float32 values."""
+class Float32Vector(types.Type):
+    """The numba type of ``LANES`` float32 values."""
 
     def __init__(self) -> None:
-        super().__init__(name="float32x8")
+        super().__init__(name=f"float32x{LANES}")
 
 
-float32x8 = Float32x8()
+float32s = Float32Vector()
 
 
-@register_model(Float32x8)
-class _Float32x8Model(models.PrimitiveModel):
+@register_model(Float32Vector)
+class _Float32VectorModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, _FLOATS)
 
@@ -63,17 +68,17 @@ def _call(builder: Any, name: str, result: Any, *args: Any, fastmath: tuple[str,
 
 @intrinsic
 def load(typing_context: Any, array: Any, index: Any) -> Any:
-    """Eight values of a flat contiguous array from ``index`` on; the caller keeps inside the array."""
+    """``LANES`` values of a flat contiguous array from ``index`` on; the caller keeps inside the array."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load(_pointer(context, builder, signature.args[0], *args), align=4)
 
-    return float32x8(array, types.intp), generate
+    return float32s(array, types.intp), generate
 
 
 @intrinsic
 def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
-    """Write eight values to a flat contiguous array from ``index`` on."""
+    """Write ``LANES`` values to a flat contiguous array from ``index`` on."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], args[1]), align=4)
@@ -91,12 +96,12 @@ def splat(typing_context: Any, scalar: Any) -> Any:
         first = builder.insert_element(empty, args[0], ir.Constant(ir.IntType(32), 0))
         return builder.shuffle_vector(first, empty, ir.Constant(_INTS, [0] * LANES))
 
-    return float32x8(types.float32), generate
+    return float32s(types.float32), generate
 
 
 @intrinsic
 def lane_sum(typing_context: Any, vector: Any) -> Any:
-    """The sum of the eight values."""
+    """The sum of all lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         start = ir.Constant(ir.FloatType(), -0.0)
@@ -116,7 +121,7 @@ def clip(typing_context: Any, vector: Any, bound: Any) -> Any:
         value = builder.select(builder.fcmp_ordered(">", value, bound), bound, value)
         return builder.select(builder.fcmp_ordered("<", value, low), low, value)
 
-    return float32x8(vector, bound), generate
+    return float32s(vector, bound), generate
 
 
 @intrinsic
@@ -128,7 +133,7 @@ def zero_beyond(typing_context: Any, vector: Any, unclipped: Any, bound: Any) ->
         size = _call(builder, f"llvm.fabs.v{LANES}f32", _FLOATS, unclipped)
         return builder.select(builder.fcmp_ordered(">", size, bound), _constant(0.0), value)
 
-    return float32x8(vector, unclipped, bound), generate
+    return float32s(vector, unclipped, bound), generate
 
 
 @intrinsic
@@ -139,7 +144,7 @@ def positive(typing_context: Any, vector: Any) -> Any:
         zero = _constant(0.0)
         return builder.select(builder.fcmp_ordered("<", args[0], zero), zero, args[0])
 
-    return float32x8(vector), generate
+    return float32s(vector), generate
 
 
 @intrinsic
@@ -147,7 +152,7 @@ def _round(typing_context: Any, vector: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return _call(builder, f"llvm.rint.v{LANES}f32", _FLOATS, args[0])
 
-    return float32x8(vector), generate
+    return float32s(vector), generate
 
 
 @intrinsic
@@ -160,7 +165,7 @@ def _power_of_two(typing_context: Any, exponent: Any) -> Any:
         bits = builder.bitcast(shifted, _INTS)
         return builder.bitcast(builder.shl(bits, ir.Constant(_INTS, [23] * LANES)), _FLOATS)
 
-    return float32x8(exponent), generate
+    return float32s(exponent), generate
 
 
 def _arithmetic(instruction: str) -> Callable:
@@ -171,14 +176,14 @@ def _arithmetic(instruction: str) -> Callable:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return getattr(builder, instruction)(args[0], args[1], flags=_FAST)
 
-        return float32x8(float32x8, float32x8), generate
+        return float32s(float32s, float32s), generate
 
     def resolve(left: Any, right: Any) -> Callable | None:
-        if left is float32x8 and right is float32x8:
+        if left is float32s and right is float32s:
             return lambda left, right: operation(left, right)
-        if left is float32x8 and right is types.float32:
+        if left is float32s and right is types.float32:
             return lambda left, right: operation(left, splat(right))
-        if left is types.float32 and right is float32x8:
+        if left is types.float32 and right is float32s:
             return lambda left, right: operation(splat(left), right)
         return None
 
@@ -189,6 +194,17 @@ overload(operator.add, strict=False)(_arithmetic("fadd"))
 overload(operator.sub, strict=False)(_arithmetic("fsub"))
 overload(operator.mul, strict=False)(_arithmetic("fmul"))
 overload(operator.truediv, strict=False)(_arithmetic("fdiv"))
+
+
+def inner(function: Callable) -> Any:
+    """Compile a function that only compiled functions call, and that neither makes nor returns arrays.
+
+    Without numba's run time, that is without counting references to arrays: each count is an atomic operation
+    on memory that all threads share, and a step of the operator would take a hundred of them. Division by
+    zero gives infinity, as in NumPy: the check that Python asks for keeps loops from being vectorised.
+    """
+    return njit(function, _nrt=False, error_model="numpy")
+
 
 _HALF = np.float32(0.5)
 _ONE = np.float32(1.0)
@@ -203,7 +219,7 @@ _TANH_LIMIT = np.float32(20.0)
 _EXP_LIMIT = np.float32(87.0)
 
 
-@njit
+@inner
 def _exp_minus_one(x):
     """exp(x) - 1 for |x| <= 87, to about one unit in the last place: x = k ln 2 + r, and a series for r."""
     k = _round(x * _LOG2_E)
@@ -219,14 +235,14 @@ def _exp_minus_one(x):
     return scale * small + (scale - _ONE)
 
 
-@njit
+@inner
 def tanh(x):
     """The hyperbolic tangent, exact to about two units in the last place near zero as well."""
     e = _exp_minus_one(clip(x * _TWO, splat(_TANH_LIMIT)))
     return e / (e + _TWO)
 
 
-@njit
+@inner
 def sigmoid(x):
     """1 / (1 + exp(-x))."""
     return _ONE / (_exp_minus_one(clip(splat(np.float32(0.0)) - x, splat(_EXP_LIMIT))) + _TWO)
