@@ -141,10 +141,16 @@ def _check_repeats(repeats: Tensor, x: Tensor, clamp: Clamp | None) -> None:
 def _check_finite(name: str, tensor: Tensor) -> None:
     if tensor.numel() == 0:
         return
-    # The smallest and the largest value take one pass and no memory; NaN comes out as both.
-    low, high = torch.aminmax(tensor.detach())
-    if not (math.isfinite(low.item()) and math.isfinite(high.item())):
-        raise ValueError(f"{name} must be finite, got values from {low.item()} to {high.item()}")
+    # The smallest and the largest value take no memory; NaN comes out as both. NumPy looks for them in this
+    # thread: torch would wake threads that go on spinning, for milliseconds, on the cores that kernels need.
+    values = tensor.detach()
+    if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
+        array = values.numpy()
+        low, high = float(array.min()), float(array.max())
+    else:
+        low, high = (bound.item() for bound in torch.aminmax(values))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{name} must be finite, got values from {low} to {high}")
 
 
 def _check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

@@ -14,6 +14,8 @@ import numpy as np
 
 from plastic_rl.ops.plastic_rnn.numba_kernels import entry
 from plastic_rl.ops.plastic_rnn.numba_passes import (
+    STEPS,
+    add_outer_products,
     column_sums,
     overlap_sums,
     pack,
@@ -28,6 +30,7 @@ from plastic_rl.ops.plastic_rnn.numba_rules import (
     ZERO,
     Earlier,
     Held,
+    Later,
     Step,
     activate_backward,
     add,
@@ -57,6 +60,7 @@ class Downstream(NamedTuple):
     """Gradients that go out; the second group is added to, one row per chunk.
 
     pre: (T, B, N); hidden: (B, N); trace: (B, N, N) or (0, 0, 0) where not wanted
+    w: (chunks, N rounded up to ROWS, width), or with 0 rows where not wanted
     alpha: (chunks, packed); w_m, fan_out: (chunks, width)
     scalars: (chunks, 3), of eta, b_m and the scalar plasticity
     """
@@ -64,6 +68,7 @@ class Downstream(NamedTuple):
     pre: np.ndarray
     hidden: np.ndarray
     trace: np.ndarray
+    w: np.ndarray
     alpha: np.ndarray
     scalars: np.ndarray
     w_m: np.ndarray
@@ -160,24 +165,38 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
         one before it; else roll forward from the stored traces and keep every step in between.
     """
     n, width = history.y.shape[2], rule.w_m.size
-    vectors = np.zeros((11, width), np.float32)
-    now, before = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    vectors = np.zeros((12, width), np.float32)
+    reads = np.zeros((3, n), np.float32)
     room = np.empty((5, MOST_HELD, width), np.float32)
-    reads = np.empty((MOST_HELD + 1, n), np.float32)
-    held = Held(room[0], room[1], room[2], reads, room[3], room[4], scratch.held_rows[chunk])
+    outer = np.zeros((STEPS, down.w.shape[1]), np.float32), np.empty((STEPS, width), np.float32)
+    held_reads = np.empty((MOST_HELD + 1, n), np.float32)
+    held = Held(room[0], room[1], room[2], held_reads, room[3], room[4], scratch.held_rows[chunk])
     for b in range(low, high):
         run_back(
-            chunk, b, up, clamp_masks, history, weights, rule, undo, scratch, down, vectors, now, before, held
+            chunk,
+            b,
+            up,
+            clamp_masks,
+            history,
+            weights,
+            rule,
+            undo,
+            scratch,
+            down,
+            vectors,
+            reads,
+            outer,
+            held,
         )
 
 
 @inner
 def run_back(
-    chunk, b, up, clamp_masks, history, weights, rule, undo, scratch, down, vectors, now, before, held
+    chunk, b, up, clamp_masks, history, weights, rule, undo, scratch, down, vectors, reads, outer, held
 ):
     """Carry the gradients of environment b back through all steps.
 
-    vectors: (11, width); now, before: (N,)
+    vectors: (12, width); reads: (3, N); outer: the factors of dw's next products
     """
     steps, _, n = history.y.shape
     full = weights.alpha.size > 0
@@ -185,6 +204,8 @@ def run_back(
     decay, gain, inverse = vectors[3], vectors[4], vectors[5]
     dgain, ddecay, overlap = vectors[6], vectors[7], vectors[8]
     earlier_decay, earlier_gain = vectors[9], vectors[10]
+    now, before = reads[0], reads[1]
+    later = Later(vectors[11], reads[2])
     trace, grad, window = scratch.trace[chunk], scratch.grad[chunk], scratch.window[chunk]
     rows, touched = scratch.rows[chunk], scratch.touched[chunk]
     dalpha, dscalars = down.alpha[chunk], down.scalars[chunk]
@@ -199,6 +220,9 @@ def run_back(
         copy(history.traces[history.traces.shape[0] - 1, b], trace)
         presynaptic(steps - 1, b, history, now)
         overlap_sums(trace, grad, now, dgain, overlap)
+    outer_reads, sent = outer
+    waiting = 0  # products not yet added to dw
+    deferred = False  # whether dalpha lacks what step t + 1 gives
     summed = False  # whether dgain and ddecay are those of step t already
     t = steps - 1
     while t >= 0:
@@ -223,6 +247,13 @@ def run_back(
         activate_backward(y, dy, rule.activation)
         release(clamp_masks[t, b], dy)
         copy(dy[:n], down.pre[t, b])
+        if outer_reads.shape[1] > 0:
+            copy(now, outer_reads[waiting])
+            copy(dy, sent[waiting])
+            waiting += 1
+            if waiting == STEPS:
+                add_outer_products(waiting, outer_reads, sent, down.w[chunk])
+                waiting = 0
         summed = False
         if history.starts[t, b]:
             fill(carry, ZERO)
@@ -244,11 +275,17 @@ def run_back(
             earlier = Earlier(window[place - 1] if summed else h, earlier_decay, earlier_gain)
             if summed:
                 update_of(t - 1, b, history, rule, earlier_decay, earlier_gain, y)
+            # Undoing, every second step adds to dalpha for two: it has both traces in registers.
+            two = deferred
+            deferred = undo and full and not two and count == 0 and t > 0 and not history.starts[t - 1, b]
             sums = overlap if undo else ddecay
             step_back(
-                undo, summed, h, grad, dalpha, weights, rule.bound, step, earlier, rows, touched, dgain, sums,
-                count, held, window, place,
+                undo, summed, deferred, two, h, grad, dalpha, weights, rule.bound, step, earlier, later,
+                rows, touched, dgain, sums, count, held, window, place,
             )  # fmt: skip
+            if deferred:
+                copy(dy, later.dpre)
+                copy(now, later.now)
             if not full:
                 for i in range(n):
                     dscalars[2] += now[i] * lane_sum(load(touched, i * LANES))
@@ -263,6 +300,7 @@ def run_back(
         if undo and t > 0 and is_stored(t, history):
             copy(history.traces[history.places[t], b], trace)
         t -= 1
+    add_outer_products(waiting, outer_reads, sent, down.w[chunk])
     copy(carry[:n], down.hidden[b])
     if down.trace.size > 0:
         unpack(grad, down.trace[b])

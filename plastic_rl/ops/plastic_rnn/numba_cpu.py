@@ -191,7 +191,7 @@ class _Plain(torch.autograd.Function):
         plan, counts = memory.no_plan(steps), memory.no_repeats(steps)
         history = _history(hidden, starts, y, memory.no_traces(), plan, counts)
         up = upstream(y, dy, dhidden, None)
-        down = downstream(y, 0, 0, False)
+        down = downstream(y, 0, 0, with_trace=False, with_w=False)
         chunks = memory.chunks_for(batch, steps * n * n)
         clamp_masks = memory.as_array(masks)
         in_chunks(

@@ -12,6 +12,7 @@ from torch import Tensor
 from plastic_rl.ops.plastic_rnn import numba_backward, numba_kernels
 from plastic_rl.ops.plastic_rnn import numba_memory as memory
 from plastic_rl.ops.plastic_rnn.numba_backward import Downstream, Upstream
+from plastic_rl.ops.plastic_rnn.numba_passes import ROWS
 from plastic_rl.ops.plastic_rnn.numba_rules import History, Scratch
 from plastic_rl.ops.plastic_rnn.simd import LANES
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
@@ -34,7 +35,7 @@ def gradients(
     y = torch.from_numpy(history.y)
     up = upstream(y, dy, dhidden, dtrace)
     chunks = memory.chunks_for(batch, steps * n * n)
-    down = downstream(y, chunks, prepared.weights.alpha.size, wanted[2])
+    down = downstream(y, chunks, prepared.weights.alpha.size, with_trace=wanted[2], with_w=wanted[3])
     size = memory.packed_size(n)
     scratch = Scratch(
         memory.staggered(2, chunks, size),
@@ -46,7 +47,7 @@ def gradients(
     )
     in_chunks(numba_backward.backward, chunks, batch, up, masks, history, *prepared, undo, scratch, down)
     dx = torch.from_numpy(down.pre)
-    dw = weight_gradient(history, dx) if wanted[3] else None
+    dw = torch.from_numpy(down.w.sum(0)[:n, :n].copy()) if wanted[3] else None
     # One row per thread, added up in a fixed order.
     deta, db_m, dplasticity = (torch.tensor(total, dtype=torch.float32) for total in down.scalars.sum(0))
     dalpha = dplasticity
@@ -70,7 +71,7 @@ def gradients(
 
 
 def weight_gradient(history: History, dpre: Tensor) -> Tensor:
-    """Gradient dw = sum_t y_{t-1}^T dpre_t, (N, N), as one matrix product."""
+    """Gradient dw = sum_t y_{t-1}^T dpre_t, (N, N), of a plain network: as one matrix product."""
     before = torch.cat((torch.from_numpy(history.hidden)[None], torch.from_numpy(history.y)[:-1]))
     before[torch.from_numpy(history.starts)] = 0.0
     return before.flatten(0, 1).t() @ dpre.flatten(0, 1)
@@ -85,7 +86,7 @@ def upstream(y: Tensor, dy: Tensor | None, dhidden: Tensor | None, dtrace: Tenso
     )
 
 
-def downstream(y: Tensor, chunks: int, size: int, with_trace: bool) -> Downstream:
+def downstream(y: Tensor, chunks: int, size: int, *, with_trace: bool, with_w: bool) -> Downstream:
     """Room for the gradients that go out; ``size`` is that of a packed dalpha. y: (T, B, N)."""
     steps, batch, n = y.shape
     width = memory.padded(n)
@@ -95,6 +96,7 @@ def downstream(y: Tensor, chunks: int, size: int, with_trace: bool) -> Downstrea
         np.empty((steps, batch, n), np.float32),
         np.empty((batch, n), np.float32),
         np.empty((batch, n, n) if with_trace else (0, 0, 0), np.float32),
+        np.zeros((chunks, -(-n // ROWS) * ROWS if with_w else 0, width), np.float32),
         dalpha,
         np.zeros((chunks, 3)),
         np.zeros((chunks, width), np.float32),

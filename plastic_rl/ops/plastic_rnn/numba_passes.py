@@ -15,7 +15,10 @@ from __future__ import annotations
 from typing import Any
 
 from plastic_rl.ops.plastic_rnn.numba_rules import UNBOUNDED, ZERO, fill
-from plastic_rl.ops.plastic_rnn.simd import LANES, clip, inner, load, splat, store, zero_beyond
+from plastic_rl.ops.plastic_rnn.simd import LANES, broadcast, clip, inner, load, splat, store, zero_beyond
+
+# Rows of dw that are summed up at a time, and steps that are put together for it.
+ROWS, STEPS = 8, 64
 
 # Packed matrices
 
@@ -250,16 +253,18 @@ _undo_held_panel = _make_held_panel(undo=True)
 _held_panel = _make_held_panel(undo=False)
 
 
-def _make_backward_pass(full: bool, undo: bool, sums: bool = False, clipped: bool = False) -> Any:
+def _make_backward_pass(
+    full: bool, undo: bool, sums: bool = False, clipped: bool = False, defer: bool = False, two: bool = False
+) -> Any:
     @inner
     def backward_pass(
-        first, last, trace, grad, dalpha, weights, limit, step, earlier, rows, touched, dgain, overlap
+        first, last, trace, grad, dalpha, weights, limit, step, earlier, later, rows, touched, dgain, overlap
     ):
         """One step back through columns first to last - 1 of the trace.
 
         trace: H_{t+1}, becomes H_t (undo), or H_t already
         grad: dL/dH_{t+1}, becomes dL/dH_t; (sums) zeroed where the update to H_t was clipped
-        dalpha: added to
+        dalpha: added to; (defer) not yet, (two) together with what step t+1, which is ``later``, put off
         earlier: (sums) H_{t-1} with the decay and gain of its update
         rows: (N, lanes), added to: the lanes of dL/dy_{t-1}
         touched: (N, lanes), added to: those of sum_j dpre_j H_ij, for a scalar alpha
@@ -277,6 +282,8 @@ def _make_backward_pass(full: bool, undo: bool, sums: bool = False, clipped: boo
             if undo:
                 inverse_d = load(inverse, column)
                 undone = g * inverse_d
+            if two:
+                later_error = load(later.dpre, column)
             if sums:
                 d_before = load(earlier.decay, column)
                 g_before = load(earlier.gain, column)
@@ -286,6 +293,8 @@ def _make_backward_pass(full: bool, undo: bool, sums: bool = False, clipped: boo
             offset = column * n
             for i in range(n):
                 h = load(trace, offset)
+                if two:
+                    overdue = later_error * later.now[i] * h
                 if undo:
                     h = inverse_d * h - undone * now[i]
                     store(trace, offset, h)
@@ -294,7 +303,10 @@ def _make_backward_pass(full: bool, undo: bool, sums: bool = False, clipped: boo
                     alpha = load(weights.alpha, offset)
                     row = error * (load(weights.w, offset) + alpha * h) + gradient * g
                     pair = error * now[i]
-                    store(dalpha, offset, load(dalpha, offset) + pair * h)
+                    if two:
+                        store(dalpha, offset, load(dalpha, offset) + overdue + pair * h)
+                    elif not defer:
+                        store(dalpha, offset, load(dalpha, offset) + pair * h)
                     gradient = d * gradient + alpha * pair
                 else:
                     product = error * h
@@ -321,6 +333,8 @@ def _make_backward_pass(full: bool, undo: bool, sums: bool = False, clipped: boo
 
 
 _backward_full_undo = _make_backward_pass(full=True, undo=True)
+_backward_full_undo_defer = _make_backward_pass(full=True, undo=True, defer=True)
+_backward_full_undo_two = _make_backward_pass(full=True, undo=True, two=True)
 _backward_full = _make_backward_pass(full=True, undo=False)
 _backward_full_sums = _make_backward_pass(full=True, undo=False, sums=True)
 _backward_full_sums_clipped = _make_backward_pass(full=True, undo=False, sums=True, clipped=True)
@@ -332,13 +346,14 @@ _backward_scalar_sums_clipped = _make_backward_pass(full=False, undo=False, sums
 
 @inner
 def step_back(
-    undo, sums, trace, grad, dalpha, weights, bound, step, earlier, rows, touched, dgain, overlap,
-    count, held, traces, place,
+    undo, sums, defer, two, trace, grad, dalpha, weights, bound, step, earlier, later, rows, touched,
+    dgain, overlap, count, held, traces, place,
 ):  # fmt: skip
     """One step back, and on through ``count`` held steps before it: all become those of before the first.
 
     traces, place: the trace before the held steps is in traces[place - 1] and so on (without undo)
     sums: also do what ``column_sums`` would do next, for step t-1; only without undo and held steps
+    defer, two: put dalpha off, or add what step t+1, ``later``, put off; only with undo and a full alpha
     rows, touched: become the sums of the step alone, those of the first held step go to ``held.rows``
     """
     full = weights.alpha.size > 0
@@ -353,8 +368,13 @@ def step_back(
     span = width if count == 0 else LANES  # as in the forward pass
     for first in range(0, width, span):
         last = first + span
-        a = (first, last, trace, grad, dalpha, weights, limit, step, earlier, rows, touched, dgain, overlap)
-        if full and undo:
+        vectors = step, earlier, later, rows, touched, dgain, overlap
+        a = (first, last, trace, grad, dalpha, weights, limit, *vectors)
+        if defer:
+            _backward_full_undo_defer(*a)
+        elif two:
+            _backward_full_undo_two(*a)
+        elif full and undo:
             _backward_full_undo(*a)
         elif full and not sums:
             _backward_full(*a)
@@ -415,6 +435,33 @@ def overlap_sums(trace, grad, now, dgain, overlap):
             offset += LANES
         store(dgain, column, dg)
         store(overlap, column, common)
+
+
+@inner
+def add_outer_products(count, reads, sent, dw):
+    """Add to dw the products reads_t^T sent_t of the first ``count`` steps, ``ROWS`` rows at a time.
+
+    reads: (steps, rows); sent: (steps, width); dw: (rows, width), rows a multiple of ``ROWS``
+    """
+    for i in range(0, dw.shape[0], ROWS):
+        for column in range(0, dw.shape[1], LANES):
+            dw_0, dw_1 = load(dw[i], column), load(dw[i + 1], column)
+            dw_2, dw_3 = load(dw[i + 2], column), load(dw[i + 3], column)
+            dw_4, dw_5 = load(dw[i + 4], column), load(dw[i + 5], column)
+            dw_6, dw_7 = load(dw[i + 6], column), load(dw[i + 7], column)
+            for t in range(count):
+                dpre = load(sent[t], column)
+                row = reads[t]
+                dw_0 = dw_0 + dpre * broadcast(row, i)
+                dw_1 = dw_1 + dpre * broadcast(row, i + 1)
+                dw_2 = dw_2 + dpre * broadcast(row, i + 2)
+                dw_3 = dw_3 + dpre * broadcast(row, i + 3)
+                dw_4 = dw_4 + dpre * broadcast(row, i + 4)
+                dw_5 = dw_5 + dpre * broadcast(row, i + 5)
+                dw_6 = dw_6 + dpre * broadcast(row, i + 6)
+                dw_7 = dw_7 + dpre * broadcast(row, i + 7)
+            for k, total in enumerate((dw_0, dw_1, dw_2, dw_3, dw_4, dw_5, dw_6, dw_7)):
+                store(dw[i + k], column, total)
 
 
 @inner

@@ -97,6 +97,13 @@ class Earlier(NamedTuple):
     gain: np.ndarray
 
 
+class Later(NamedTuple):
+    """dL/dpre (width,) of the step after, and the activations (N,) that it read."""
+
+    dpre: np.ndarray
+    now: np.ndarray
+
+
 class Held(NamedTuple):
     """Room for consecutive steps on the way back, the latest first, in which the clamp holds every neuron.
 

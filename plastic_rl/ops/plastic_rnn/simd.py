@@ -60,6 +60,12 @@ def _constant(value: float) -> Any:
     return ir.Constant(_FLOATS, [float(np.float32(value))] * LANES)
 
 
+def _splat(builder: Any, scalar: Any) -> Any:
+    empty = ir.Constant(_FLOATS, ir.Undefined)
+    first = builder.insert_element(empty, scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, empty, ir.Constant(_INTS, [0] * LANES))
+
+
 def _call(builder: Any, name: str, result: Any, *args: Any, fastmath: tuple[str, ...] = ()) -> Any:
     function_type = ir.FunctionType(result, [arg.type for arg in args])
     function = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
@@ -92,11 +98,20 @@ def splat(typing_context: Any, scalar: Any) -> Any:
     """The same scalar in every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        empty = ir.Constant(_FLOATS, ir.Undefined)
-        first = builder.insert_element(empty, args[0], ir.Constant(ir.IntType(32), 0))
-        return builder.shuffle_vector(first, empty, ir.Constant(_INTS, [0] * LANES))
+        return _splat(builder, args[0])
 
     return float32s(types.float32), generate
+
+
+@intrinsic
+def broadcast(typing_context: Any, array: Any, index: Any) -> Any:
+    """One value of a flat contiguous array in every lane; negative indices do not count from the end."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return _splat(builder, builder.load(builder.gep(data, [args[1]])))
+
+    return float32s(array, types.intp), generate
 
 
 @intrinsic
