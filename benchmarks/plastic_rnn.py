@@ -28,8 +28,8 @@ from plastic_rl.ops.plastic_rnn import PlasticParams, PlasticState, Recording, p
 
 # Largest error over a tensor relative to its largest element, both in float32.
 PARITY = 2e-3
-# Before a run of the kernels: the threads that OpenMP keeps spinning after torch's operations go to sleep. The
-# reference runs without, as it is a third slower after a pause.
+# Before a run of the kernels: the threads that OpenMP keeps spinning after torch's operations go to sleep.
+# The reference runs without, as it is slower after a pause.
 PAUSE = 0.02
 # The reference keeps about four copies of the trace per step: above this it runs on fewer steps and
 # environments.

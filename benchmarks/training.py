@@ -1,7 +1,7 @@
 """Environment steps per second of whole training runs, and where the time goes.
 
     python benchmarks/training.py [--env-id PlasticMaze-v0] [--n-envs 16 32 64 128] [--repeats 3]
-    python benchmarks/training.py --hidden-size 200 --n-steps 250      the paper's network and whole lifetimes
+    python benchmarks/training.py --hidden-size 200 --n-steps 250 --rule hebb          the paper's
 
 Every run is PlasticA2C with the settings of the command line, on the batched environment with its monitor
 and a callback, as `plastic-rl train` runs it. The number of environments takes turns; medians over repeats
@@ -40,12 +40,16 @@ class Nothing(BaseCallback):
 
 
 def make(
-    env_id: str, n_envs: int, hidden_size: int | None = None, n_steps: int | None = None
+    env_id: str,
+    n_envs: int,
+    hidden_size: int | None = None,
+    n_steps: int | None = None,
+    rule: str | None = None,
 ) -> plastic_rl.PlasticA2C:
     env = plastic_rl.make_vec_env(env_id, n_envs=n_envs, seed=0, env_kwargs={"render_mode": None})
     overrides: dict[str, Any] = {} if n_steps is None else {"n_steps": n_steps}
-    if hidden_size is not None:
-        overrides["policy_kwargs"] = {"hidden_size": hidden_size}
+    policy_kwargs = {"hidden_size": hidden_size, "rule": rule}
+    overrides["policy_kwargs"] = {key: value for key, value in policy_kwargs.items() if value is not None}
     return plastic_rl.PlasticA2C(env=env, **plastic_rl.hyperparams(env_id, overrides=overrides), seed=0)
 
 
@@ -98,12 +102,13 @@ def main() -> None:
     parser.add_argument("--n-envs", type=int, nargs="+", default=[16, 32, 64, 128])
     parser.add_argument("--hidden-size", type=int, help="default: that of the settings")
     parser.add_argument("--n-steps", type=int, help="default: that of the settings")
+    parser.add_argument("--rule", help="default: that of the settings")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--updates", type=int, default=4)
     arguments = parser.parse_args()
 
     models = {
-        n_envs: make(arguments.env_id, n_envs, arguments.hidden_size, arguments.n_steps)
+        n_envs: make(arguments.env_id, n_envs, arguments.hidden_size, arguments.n_steps, arguments.rule)
         for n_envs in arguments.n_envs
     }
     for model in models.values():
@@ -118,7 +123,7 @@ def main() -> None:
 
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     table = Table(
-        title=f"{arguments.env_id}, {model.policy.hidden_size} neurons, rollouts of {model.n_steps} steps: "
+        title=f"{arguments.env_id}, {model.policy.hidden_size} neurons, {model.policy.core_kwargs['rule']}, rollouts of {model.n_steps} steps: "
         f"training on {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
         f"load {load}; medians of {arguments.repeats} repeats of {arguments.updates} updates"
     )
