@@ -123,7 +123,8 @@ def main() -> None:
 
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     table = Table(
-        title=f"{arguments.env_id}, {model.policy.hidden_size} neurons, {model.policy.core_kwargs['rule']}, rollouts of {model.n_steps} steps: "
+        title=f"{arguments.env_id}, {model.policy.hidden_size} neurons, {model.policy.core_kwargs['rule']}, "
+        f"rollouts of {model.n_steps} steps: "
         f"training on {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
         f"load {load}; medians of {arguments.repeats} repeats of {arguments.updates} updates"
     )
