@@ -176,6 +176,11 @@ def draw_curves(groups: dict[str, list[Run]], env_id: str, path: Path) -> None:
         by_episodes, by_minutes = figure.subplots(1, 2)
         plots.learning_curves(folders, by_episodes, shown, env_id, WINDOW)
         plots.learning_curves(folders, by_minutes, shown, env_id, WINDOW, against="minutes")
+        # One legend below both: within them it would lie over the curves.
+        handles, labels = by_episodes.get_legend_handles_labels()
+        for axes in (by_episodes, by_minutes):
+            axes.get_legend().remove()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
 
 
 def write_report(folder: Path, conditions: Sequence[str] = tuple(NAMES)) -> str:
