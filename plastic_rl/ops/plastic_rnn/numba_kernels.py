@@ -24,11 +24,10 @@ from plastic_rl.ops.plastic_rnn.numba_passes import (
     forward_pass,
     pack,
     read_out,
-    read_out_rows,
     settle,
     unpack,
-    update_rows,
 )
+from plastic_rl.ops.plastic_rnn.numba_rows import read_out_rows, update_rows
 from plastic_rl.ops.plastic_rnn.numba_rules import (
     MOST_HELD,
     ONE,
@@ -51,7 +50,10 @@ from plastic_rl.ops.plastic_rnn.simd import inner
 
 
 def _digest() -> str:
-    sources = (Path(__file__).with_name(name) for name in ("numba_passes.py", "numba_rules.py", "simd.py"))
+    sources = (
+        Path(__file__).with_name(name)
+        for name in ("numba_passes.py", "numba_rows.py", "numba_rules.py", "simd.py")
+    )
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
 
 

@@ -4,6 +4,8 @@ A matrix (N x N) is *packed* in panels of ``LANES`` columns: panel p holds rows 
 after the other, so that every pass over it is one contiguous stream and the sums over rows stay in registers.
 The last panel is filled up with zeros.
 
+``numba_rows.py`` has the same for row-major matrices.
+
 This module imports numba: it is imported only when the backend is used.
 """
 
@@ -486,46 +488,3 @@ def read_out(w, now, pre):
         store(pre[1], column, total_1)
         store(pre[2], column, total_2)
         store(pre[3], column, total_3)
-
-
-# Row-major matrices, for single steps on a state that belongs to the caller
-
-
-@inner
-def read_out_rows(w, alpha, plasticity, trace, now, pre):
-    """Add y (w + alpha H) to ``pre``, one row after the other. trace is (0, 0) for a plain network."""
-    n = now.size
-    whole = n // LANES * LANES
-    full = alpha.size > 0
-    for i in range(n):
-        if trace.size == 0:
-            for j in range(0, whole, LANES):
-                store(pre, j, load(pre, j) + load(w[i], j) * now[i])
-            for j in range(whole, n):
-                pre[j] += w[i, j] * now[i]
-        elif full:
-            for j in range(0, whole, LANES):
-                weight = load(w[i], j) + load(alpha[i], j) * load(trace[i], j)
-                store(pre, j, load(pre, j) + weight * now[i])
-            for j in range(whole, n):
-                pre[j] += (w[i, j] + alpha[i, j] * trace[i, j]) * now[i]
-        else:
-            for j in range(0, whole, LANES):
-                weight = load(w[i], j) + plasticity * load(trace[i], j)
-                store(pre, j, load(pre, j) + weight * now[i])
-            for j in range(whole, n):
-                pre[j] += (w[i, j] + plasticity * trace[i, j]) * now[i]
-
-
-@inner
-def update_rows(trace, bound, decay, gain, now):
-    """H <- clip(d H + g y_now), in place."""
-    n = trace.shape[0]
-    whole = n // LANES * LANES
-    limit = splat(bound)
-    for i in range(n):
-        for j in range(0, whole, LANES):
-            store(trace[i], j, clip(load(decay, j) * load(trace[i], j) + load(gain, j) * now[i], limit))
-        for j in range(whole, n):
-            h = decay[j] * trace[i, j] + gain[j] * now[i]
-            trace[i, j] = bound if h > bound else -bound if h < -bound else h
