@@ -173,21 +173,9 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
     held = Held(room[0], room[1], room[2], held_reads, room[3], room[4], scratch.held_rows[chunk])
     for b in range(low, high):
         run_back(
-            chunk,
-            b,
-            up,
-            clamp_masks,
-            history,
-            weights,
-            rule,
-            undo,
-            scratch,
-            down,
-            vectors,
-            reads,
-            outer,
-            held,
-        )
+            chunk, b, up, clamp_masks, history, weights, rule, undo, scratch, down,
+            vectors, reads, outer, held,
+        )  # fmt: skip
 
 
 @inner

@@ -133,6 +133,19 @@ def finish(t, b, clamp_value, clamp_mask, history, rule, decay, gain, pre, y):
 
 
 @inner
+def advance(
+    t, b, x, clamp, history, weights, rule, trace, backlog, waiting, decay, gain, before, now, pre, y
+):
+    """Step t of environment b.
+
+    x: (N,); clamp: value and mask, (N,) or (0,); trace: (packed,); the vectors (N,) or (width,)
+    """
+    begin(t, b, x, history, before, now, pre)
+    settle_and_read(t, b, history, weights, rule, trace, backlog, waiting, decay, gain, before, now, pre)
+    finish(t, b, *clamp, history, rule, decay, gain, pre, y)
+
+
+@inner
 def advance_pair(
     t, b, x, no_clamp, history, weights, rule, traces, backlog, decay, gain, before, now, pre, y
 ):
@@ -252,13 +265,11 @@ def run(b, count, x, trace_in, trace_out, clamp, history, weights, rule, traces,
         elif is_held(mask) and not history.starts[t, b]:
             waiting = hold(t, b, value, history, rule, traces[0], backlog, waiting, decay[0], gain[0], y[0])
         else:
-            begin(t, b, x[t, b], history, before[0], now[0], pre[0])
-            settle_and_read(
-                t, b, history, weights, rule, traces[0], backlog, waiting,
-                decay[0], gain[0], before[0], now[0], pre[0],
+            advance(
+                t, b, x[t, b], (value, mask), history, weights, rule, traces[0], backlog, waiting,
+                decay[0], gain[0], before[0], now[0], pre[0], y[0],
             )  # fmt: skip
             waiting = 0
-            finish(t, b, value, mask, history, rule, decay[0], gain[0], pre[0], y[0])
     for e in range(count):
         settle_backlog(traces[e], rule.bound, backlog, waiting)
         presynaptic(steps - 1, b + e, history, now[e])
@@ -312,11 +323,10 @@ def record(t, low, high, x, no_mask, history, weights, rule, backlog, decay, gai
         )  # fmt: skip
     if (high - low) % 2 == 1:
         b = high - 1
-        begin(t, b, x[b], history, before[0], now[0], pre[0])
-        settle_and_read(
-            t, b, history, weights, rule, current[b], backlog, 0, decay[b], gain[b], before[0], now[0], pre[0]
-        )
-        finish(t, b, *no_clamp, history, rule, decay[b], gain[b], pre[0], y)
+        advance(
+            t, b, x[b], no_clamp, history, weights, rule, current[b], backlog, 0,
+            decay[b], gain[b], before[0], now[0], pre[0], y,
+        )  # fmt: skip
     if t == history.y.shape[0] - 1:
         for b in range(low, high):
             presynaptic(t, b, history, now[0])
