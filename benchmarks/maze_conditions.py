@@ -36,11 +36,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from stable_baselines3.common.callbacks import BaseCallback
 
 import plastic_rl
-from plastic_rl.training import runs
-from plastic_rl.training.callbacks import EpisodeLogCallback, SaveModelCallback
-from plastic_rl.training.lifetime import record_lifetimes
-from plastic_rl.training.settings import RunConfig, load_config
-from plastic_rl.training.values import load_yaml, merge
+from plastic_rl.analysis.lifetime import record_lifetimes
+from plastic_rl.runs import folder as runs
+from plastic_rl.runs.callbacks import EpisodeLogCallback, SaveModelCallback
+from plastic_rl.runs.plain_yaml import load_yaml, merge
+from plastic_rl.runs.settings import RunConfig, load_config
 
 STEPS = 250
 EVALUATION_SEED = 1_000_000

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from plastic_rl.analysis import plots
+from plastic_rl.analysis.plots.style import picture
 from plastic_rl.envs import reference_levels
-from plastic_rl.training import plots, runs
-from plastic_rl.training.plots_style import picture
+from plastic_rl.runs import folder as runs
 
 RESULT = "result.json"
 NAMES = {

@@ -33,9 +33,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 
 import plastic_rl
+from plastic_rl.analysis.plots.style import CURVES, DASHES, draw_levels, picture
+from plastic_rl.runs.settings import RunConfig, algorithm_class, load_config
 from plastic_rl.training.evaluation import evaluate
-from plastic_rl.training.plots_style import CURVES, DASHES, draw_levels, picture
-from plastic_rl.training.settings import RunConfig, algorithm_class, load_config
 
 EPISODES = 100
 # Far from the seeds of the training, whose environments count on from them.

@@ -197,7 +197,7 @@ def stream_bandwidth(n: int, threads: int, repeats: int = 15) -> float:
     """Bytes per second of c <- a + b + c over N x N float32: all threads, the best of several runs."""
     from numba import njit
 
-    from plastic_rl.ops.plastic_rnn.simd import LANES, load, store
+    from plastic_rl.ops.plastic_rnn.numba.simd import LANES, load, store
     from plastic_rl.ops.plastic_rnn.threads import in_chunks
 
     @njit(nogil=True)

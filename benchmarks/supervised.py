@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from plastic_rl.envs.image_completion import ImageCompletionTask
-from plastic_rl.envs.pattern_memory import PatternMemoryTask
+from plastic_rl.envs.tasks.image_completion import ImageCompletionTask
+from plastic_rl.envs.tasks.pattern_memory import PatternMemoryTask
 from plastic_rl.policies.supervised import AutoassociatorPolicy
 from plastic_rl.training.supervised import squared_error
 

@@ -15,11 +15,11 @@ import torch
 from supervised_results import BATCH, EXPERIMENTS, TEST_SEED
 
 from plastic_rl import ImageCompletionTask, SupervisedMetaLearner
-from plastic_rl.envs.completion import erased
-from plastic_rl.envs.episodic import Episodes
-from plastic_rl.envs.image_completion import SIDE, grey
+from plastic_rl.analysis.plots import plastic_matrices, reconstructions, weight_matrices
+from plastic_rl.envs.tasks.completion import erased
+from plastic_rl.envs.tasks.episodic import Episodes
+from plastic_rl.envs.tasks.image_completion import SIDE, grey
 from plastic_rl.training.evaluation import mean_interval
-from plastic_rl.training.plots import plastic_matrices, reconstructions, weight_matrices
 
 
 def simple_answers(episodes: Episodes, mean_image: np.ndarray) -> dict[str, np.ndarray]:

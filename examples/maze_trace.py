@@ -15,10 +15,15 @@ from pathlib import Path
 import numpy as np
 
 import plastic_rl
+from plastic_rl.analysis.lifetime import Ablation, Lifetimes, record_lifetimes
+from plastic_rl.analysis.plots import (
+    lifetime_curves,
+    neuron_order,
+    plastic_matrices,
+    trace_animation,
+    trace_snapshots,
+)
 from plastic_rl.training.evaluation import mean_interval, save_gif
-from plastic_rl.training.lifetime import Ablation, Lifetimes, record_lifetimes
-from plastic_rl.training.plots import lifetime_curves, neuron_order, plastic_matrices, trace_snapshots
-from plastic_rl.training.plots_animation import trace_animation
 
 ENV_ID = "PlasticMazePrevAction-v0"
 BEFORE, AFTER = 30, 90  # animated steps around the first hit

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
         PlasticRNN,
         SupervisedPolicy,
     )
+    from plastic_rl.runs.pretrained import load_pretrained
+    from plastic_rl.runs.settings import hyperparams
+    from plastic_rl.tracking.plasticity import PlasticityCallback
     from plastic_rl.training.a2c import PlasticA2C
     from plastic_rl.training.evaluation import evaluate_episodes
-    from plastic_rl.training.plasticity_callback import PlasticityCallback
-    from plastic_rl.training.pretrained import load_pretrained
-    from plastic_rl.training.settings import hyperparams
     from plastic_rl.training.supervised import SupervisedMetaLearner
     from plastic_rl.training.vec_env import GymnasiumVecEnv, make_vec_env
 
@@ -86,12 +86,12 @@ _LAZY = {
     "PlasticParams": "plastic_rl.ops.plastic_rnn",
     "PlasticPolicy": "plastic_rl.policies",
     "PlasticRNN": "plastic_rl.policies",
-    "PlasticityCallback": "plastic_rl.training.plasticity_callback",
+    "PlasticityCallback": "plastic_rl.tracking.plasticity",
     "SupervisedMetaLearner": "plastic_rl.training.supervised",
     "SupervisedPolicy": "plastic_rl.policies",
     "evaluate_episodes": "plastic_rl.training.evaluation",
-    "hyperparams": "plastic_rl.training.settings",
-    "load_pretrained": "plastic_rl.training.pretrained",
+    "hyperparams": "plastic_rl.runs.settings",
+    "load_pretrained": "plastic_rl.runs.pretrained",
     "make_vec_env": "plastic_rl.training.vec_env",
     "register_rule": "plastic_rl.ops.plastic_rnn",
 }

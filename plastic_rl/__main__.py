@@ -2,7 +2,7 @@
 
 import sys
 
-from plastic_rl.training.cli import main
+from plastic_rl.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import gymnasium as gym
 import pytest
 
+from plastic_rl.cli.main import _parser
 from plastic_rl.ops.plastic_rnn import rules
-from plastic_rl.training.cli import _parser
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

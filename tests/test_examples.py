@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from plastic_rl.training.lifetime import Lifetimes, record_lifetimes
+from plastic_rl.analysis.lifetime import Lifetimes, record_lifetimes
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHORTENED = {

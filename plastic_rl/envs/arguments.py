@@ -1,4 +1,4 @@
-"""Checks of arguments, shared by the episodic tasks."""
+"""Checks of arguments that environments share, beside those of `plastic_rl.arguments`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,27 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plastic_rl.envs.maze_rules import is_integer
 
-
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as an int, or raise a ValueError unless it is an integer of at least `least`."""
-    if not is_integer(value) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return int(value)
-
-
-def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
-    """Raise a ValueError unless `value` is one of the `allowed` strings."""
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}")
-
-
-def check_flag(name: str, value: Any) -> bool:
-    """Return `value`, or raise a ValueError unless it is True or False."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, got {value!r}")
-    return value
+def check_render_mode(render_mode: str | None, allowed: Sequence[str]) -> str | None:
+    """Return `render_mode`, or raise a ValueError that names the allowed ones."""
+    if render_mode is not None and render_mode not in allowed:
+        raise ValueError(f"render_mode must be None or one of {list(allowed)}, got {render_mode!r}")
+    return render_mode
 
 
 def check_images(data: Any, attribute: str, shape: Sequence[int | str]) -> NDArray[np.uint8]:

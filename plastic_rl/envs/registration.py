@@ -6,18 +6,16 @@ import gymnasium as gym
 
 _MAZE = {
     "entry_point": "plastic_rl.envs.maze:PlasticMazeEnv",
-    "vector_entry_point": "plastic_rl.envs.maze_vector:PlasticMazeVectorEnv",
+    "vector_entry_point": "plastic_rl.envs.maze:PlasticMazeVectorEnv",
     "max_episode_steps": 250,
 }
 
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "PlasticMaze-v0": {**_MAZE},
     "PlasticMazePrevAction-v0": {**_MAZE, "kwargs": {"observe_previous_action": True}},
-    "PlasticPatternMemory-v0": {"entry_point": "plastic_rl.envs.pattern_memory:PlasticPatternMemoryEnv"},
-    "PlasticImageCompletion-v0": {
-        "entry_point": "plastic_rl.envs.image_completion:PlasticImageCompletionEnv"
-    },
-    "PlasticOmniglot-v0": {"entry_point": "plastic_rl.envs.omniglot:PlasticOmniglotEnv"},
+    "PlasticPatternMemory-v0": {"entry_point": "plastic_rl.envs.tasks:PlasticPatternMemoryEnv"},
+    "PlasticImageCompletion-v0": {"entry_point": "plastic_rl.envs.tasks:PlasticImageCompletionEnv"},
+    "PlasticOmniglot-v0": {"entry_point": "plastic_rl.envs.tasks:PlasticOmniglotEnv"},
 }
 """Arguments of `gymnasium.register`, by environment id."""
 

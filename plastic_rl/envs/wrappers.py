@@ -13,6 +13,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from plastic_rl.arguments import check_count, check_flag
+
 SampleTask = Callable[[Any, np.random.Generator], Mapping[str, Any] | None]
 
 _FLAT = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -54,7 +56,7 @@ class PreviousActionReward(gym.Wrapper, RecordConstructorArgs):
         RecordConstructorArgs.__init__(self, reward_range=reward_range, observe_done=observe_done)
         gym.Wrapper.__init__(self, env)
         self._low, self._high = _check_range(reward_range)
-        self._observe_done = _check_bool("observe_done", observe_done)
+        self._observe_done = check_flag("observe_done", observe_done)
         # Kept: a wrapper asks every layer below it for its spaces.
         self._given, self._actions = env.observation_space, env.action_space
         self._n_actions = _action_size(self._actions)
@@ -161,9 +163,9 @@ class Lifetime(gym.Wrapper, RecordConstructorArgs):
             self, episodes=episodes, max_steps=max_steps, sample_task=sample_task, repeat_seed=repeat_seed
         )
         gym.Wrapper.__init__(self, env)
-        self.episodes = _check_count("episodes", episodes)
-        self.max_steps = None if max_steps is None else _check_count("max_steps", max_steps)
-        self.repeat_seed = _check_bool("repeat_seed", repeat_seed)
+        self.episodes = check_count("episodes", episodes)
+        self.max_steps = None if max_steps is None else check_count("max_steps", max_steps)
+        self.repeat_seed = check_flag("repeat_seed", repeat_seed)
         self._sample_task = _load_function("sample_task", sample_task)
         if any(isinstance(layer, PreviousActionReward) for layer in _layers(env)):
             raise ValueError("env must not contain PreviousActionReward: put that around Lifetime instead")
@@ -273,18 +275,6 @@ def _check_range(value: Sequence[float]) -> tuple[float, float]:
     if not (-math.inf < low <= 0 <= high < math.inf and low < high):
         raise ValueError(f"reward_range must be two finite numbers, low <= 0 <= high, got {value!r}")
     return low, high
-
-
-def _check_count(name: str, value: object) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return int(value)
-
-
-def _check_bool(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, got {value!r}")
-    return value
 
 
 def _load_function(name: str, value: object) -> Callable[..., Any] | None:

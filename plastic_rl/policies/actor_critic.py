@@ -5,7 +5,6 @@ observation -> features extractor -> PlasticRNN -> (net_arch layers) -> action a
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,8 +22,9 @@ from stable_baselines3.common.torch_layers import (
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
+from plastic_rl.arguments import check_count, check_positive
 from plastic_rl.ops.plastic_rnn import Activation, Backend, PlasticState, Rule
-from plastic_rl.policies.plastic_rnn import Alpha, PlasticRNN, check_size, is_number
+from plastic_rl.policies.plastic_rnn import Alpha, PlasticRNN
 from plastic_rl.policies.readout import PlasticReadout
 from plastic_rl.policies.state import PolicyState, check_observation, from_numpy, starts_tensor, to_numpy
 
@@ -91,12 +91,10 @@ class PlasticPolicy(ActorCriticPolicy):
         **kwargs: Any,
     ) -> None:
         # The parent's constructor builds the networks, so it must find these.
-        self.hidden_size = check_size("hidden_size", hidden_size)
+        self.hidden_size = check_count("hidden_size", hidden_size)
         if core_lr_scale is None:
             core_lr_scale = min(1.0, SB3_WIDTH / self.hidden_size)
-        elif not is_number(core_lr_scale) or not 0 < core_lr_scale < math.inf:
-            raise ValueError(f"core_lr_scale must be a finite number above 0, got {core_lr_scale!r}")
-        self.core_lr_scale = core_lr_scale
+        self.core_lr_scale = check_positive("core_lr_scale", core_lr_scale)
         self.core_kwargs: dict[str, Any] = {
             "rule": rule,
             "alpha": alpha,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from plastic_rl.arguments import check_choice, check_count, check_scale
 from plastic_rl.ops.plastic_rnn import (
     ACTIVATIONS,
     BACKENDS,
@@ -17,9 +18,9 @@ from plastic_rl.ops.plastic_rnn import (
     plastic_rnn,
     plastic_rnn_step_,
 )
-from plastic_rl.policies.connections import PlasticConnections, check_scale
+from plastic_rl.policies.connections import PlasticConnections
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState, Observations
-from plastic_rl.policies.plastic_rnn import Alpha, check_choice, check_size
+from plastic_rl.policies.plastic_rnn import Alpha
 
 
 class Autoassociator(EpisodicNetwork):
@@ -61,7 +62,7 @@ class Autoassociator(EpisodicNetwork):
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        n = check_size("n_elements", n_elements) + 1
+        n = check_count("n_elements", n_elements) + 1
         check_choice("activation", activation, ACTIVATIONS)
         check_choice("backend", backend, BACKENDS)
         self.activation: Activation = activation

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from plastic_rl.arguments import check_count, check_scale
 from plastic_rl.ops.plastic_rnn import Rule
-from plastic_rl.policies.connections import check_scale
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState, Observations
-from plastic_rl.policies.plastic_rnn import Alpha, check_size
+from plastic_rl.policies.plastic_rnn import Alpha
 from plastic_rl.policies.readout import PlasticReadout
 
 _LAYERS = 4
@@ -39,7 +39,7 @@ class ImageFeatures(nn.Module):
             raise ValueError(
                 f"n_pixels must be the square of a side of at least {_SMALLEST_SIDE}, got {n_pixels!r}"
             )
-        if check_size("channels", channels) < 2:
+        if check_count("channels", channels) < 2:
             raise ValueError(f"channels must be at least 2, got {channels!r}")
         self.layers = nn.ModuleList(
             nn.Conv2d(1 if i == 0 else channels, channels, 3, stride=2) for i in range(_LAYERS)
@@ -115,7 +115,7 @@ class PlasticClassifier(EpisodicNetwork):
         alpha_init: float = 0.5,
     ) -> None:
         super().__init__()
-        if check_size("n_way", n_way) < 2:
+        if check_count("n_way", n_way) < 2:
             raise ValueError(f"n_way must be at least 2, got {n_way!r}")
         self.features = ImageFeatures(n_pixels, channels)
         self.connections = PlasticReadout(

@@ -8,8 +8,9 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from plastic_rl.arguments import check_choice, check_count, check_open_fraction
 from plastic_rl.ops.plastic_rnn import Activation, PlasticParams, Rule, get_rule, rule_names, try_rule
-from plastic_rl.policies.plastic_rnn import Alpha, check_choice, check_size, is_number
+from plastic_rl.policies.plastic_rnn import Alpha
 
 
 class PlasticConnections(nn.Module):
@@ -46,12 +47,11 @@ class PlasticConnections(nn.Module):
         alpha_std: float = 0.01,
     ) -> None:
         super().__init__()
-        shape = check_size("inputs", inputs), check_size("outputs", outputs)
+        shape = check_count("inputs", inputs), check_count("outputs", outputs)
         trained = get_rule(rule).parameters
         check_choice("rule", rule, tuple(name for name in rule_names() if _without_modulation(name)))
         check_choice("alpha", alpha, get_args(Alpha))
-        if not is_number(eta) or not 0 < eta < 1:
-            raise ValueError(f"eta must lie strictly between 0 and 1, got {eta!r}")
+        check_open_fraction("eta", eta)
         self.rule = rule
         self.w = nn.Parameter(w_std * torch.randn(shape))
         if alpha == "full":
@@ -85,10 +85,3 @@ class PlasticConnections(nn.Module):
 def _without_modulation(rule: Rule) -> bool:
     """Whether the trace depends on nothing but the two neurons that a connection joins."""
     return set(get_rule(rule).parameters) <= {"eta"}
-
-
-def check_scale(name: str, value: object) -> float:
-    """The value as a finite float of at least 0, or a ValueError that names the argument."""
-    if not is_number(value) or not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
-    return float(value)

@@ -10,10 +10,10 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
+from plastic_rl.arguments import check_scale
 from plastic_rl.ops.plastic_rnn import Rule
 from plastic_rl.policies.actor_critic import PlasticPolicy
 from plastic_rl.policies.classifier import ImageFeatures
-from plastic_rl.policies.connections import check_scale
 from plastic_rl.policies.readout import PlasticReadout
 
 # Of a recurrent core, and of no use here.

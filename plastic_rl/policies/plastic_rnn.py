@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import numbers
-from typing import Literal, TypeGuard, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from plastic_rl.arguments import check_choice, check_count, check_open_fraction, check_positive, check_scale
 from plastic_rl.ops.plastic_rnn import (
     ACTIVATIONS,
     BACKENDS,
@@ -69,24 +69,20 @@ class PlasticRNN(nn.Module):
     ) -> None:
         super().__init__()
         # SB3's extractors may count in NumPy integers.
-        self.input_size = check_size("input_size", input_size)
-        self.hidden_size = n = check_size("hidden_size", hidden_size)
+        self.input_size = check_count("input_size", input_size)
+        self.hidden_size = n = check_count("hidden_size", hidden_size)
         trained = get_rule(rule).parameters
         check_choice("alpha", alpha, get_args(Alpha))
         check_choice("activation", activation, ACTIVATIONS)
         check_choice("backend", backend, BACKENDS)
-        if not is_number(eta) or not 0 < eta < 1:
-            raise ValueError(f"eta must lie strictly between 0 and 1, got {eta!r}")
-        for name, scale in {"w_init": w_init, "alpha_init": alpha_init}.items():
-            if not is_number(scale) or not 0 <= scale < math.inf:
-                raise ValueError(f"{name} must be a finite number of at least 0, got {scale!r}")
-        if not is_number(trace_clip) or not 0 < trace_clip < math.inf:
-            raise ValueError(f"trace_clip must be a finite number above 0, got {trace_clip!r}")
+        check_open_fraction("eta", eta)
+        check_scale("w_init", w_init)
+        check_scale("alpha_init", alpha_init)
 
         self.rule = rule
         self.activation = activation
         self.backend = backend
-        self.trace_clip = float(trace_clip)
+        self.trace_clip = check_positive("trace_clip", trace_clip)
 
         self.drive = nn.Linear(input_size, n)
         self.w = nn.Parameter(w_init * torch.rand(n, n))
@@ -162,21 +158,3 @@ class PlasticRNN(nn.Module):
         """What ``print`` shows beside the sub-modules."""
         mode = "none" if self.alpha is None else "full" if self.alpha.dim() == 2 else "homogeneous"
         return f"hidden_size={self.hidden_size}, rule={self.rule}, alpha={mode}, activation={self.activation}"
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether this is a real number, Python's or NumPy's, and not a truth value."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def check_size(name: str, value: object) -> int:
-    """The value as an int of at least 1, or a ValueError that names the argument."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return int(value)
-
-
-def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    """Raise a ValueError that names the argument unless the value is one of those allowed."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")

@@ -10,10 +10,11 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, preprocess_obs
 from torch import Tensor, nn
 
+from plastic_rl.arguments import check_count
 from plastic_rl.ops.plastic_rnn import PlasticState
 from plastic_rl.policies.classifier import ImageFeatures
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState, Observations
-from plastic_rl.policies.plastic_rnn import PlasticRNN, check_size
+from plastic_rl.policies.plastic_rnn import PlasticRNN
 
 _FLAT_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
@@ -88,14 +89,14 @@ class RecurrentNetwork(EpisodicNetwork):
         self, observation_space: spaces.Space, n_outputs: int, *, hidden_size: int, channels: int = 64
     ) -> None:
         super().__init__()
-        self.hidden_size = check_size("hidden_size", hidden_size)
+        self.hidden_size = check_count("hidden_size", hidden_size)
         self.inputs: FlatInputs | LabelledImageInputs
         if is_labelled_image(observation_space):
             assert isinstance(observation_space, spaces.Dict)
             self.inputs = LabelledImageInputs(observation_space, channels)
         else:
             self.inputs = FlatInputs(observation_space)
-        self.readout = nn.Linear(self.hidden_size, check_size("n_outputs", n_outputs))
+        self.readout = nn.Linear(self.hidden_size, check_count("n_outputs", n_outputs))
 
     @abstractmethod
     def run(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import Any
 
@@ -13,11 +12,11 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
+from plastic_rl.arguments import check_positive
 from plastic_rl.policies.autoassociator import Autoassociator
 from plastic_rl.policies.classifier import PlasticClassifier
 from plastic_rl.policies.connections import PlasticConnections
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState
-from plastic_rl.policies.plastic_rnn import is_number
 from plastic_rl.policies.recurrent_baselines import (
     LSTMNetwork,
     PlasticRNNNetwork,
@@ -164,9 +163,7 @@ class AutoassociatorPolicy(SupervisedPolicy):
     """
 
     def __init__(self, *args: Any, w_lr_scale: float = 0.1, **kwargs: Any) -> None:
-        if not is_number(w_lr_scale) or not 0 < w_lr_scale < math.inf:
-            raise ValueError(f"w_lr_scale must be a finite number above 0, got {w_lr_scale!r}")
-        self.w_lr_scale = w_lr_scale
+        self.w_lr_scale = check_positive("w_lr_scale", w_lr_scale)
         super().__init__(*args, **kwargs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:

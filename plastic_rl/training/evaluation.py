@@ -15,8 +15,8 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import check_for_correct_spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from plastic_rl.policies.plastic_rnn import check_size
-from plastic_rl.training.episodes import task_of, to_tensors
+from plastic_rl.arguments import check_count
+from plastic_rl.training.episode_batches import task_of, to_tensors
 from plastic_rl.training.supervised import SupervisedMetaLearner
 
 
@@ -104,8 +104,8 @@ def evaluate_episodes(
         ValueError: `episodes` or `batch_size` is below 1, or the environment is not one that the model can
             play.
     """
-    check_size("episodes", episodes)
-    check_size("batch_size", batch_size)
+    check_count("episodes", episodes)
+    check_count("batch_size", batch_size)
     wrapped = model._wrap_env(maybe_make_env(env, verbose=0))
     check_for_correct_spaces(wrapped, model.observation_space, model.action_space)
     task, rng = task_of(wrapped), np.random.default_rng(seed)

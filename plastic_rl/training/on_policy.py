@@ -17,9 +17,9 @@ from stable_baselines3.common.utils import configure_logger, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
+from plastic_rl.arguments import check_count
 from plastic_rl.ops.plastic_rnn import torch_in_one_thread
 from plastic_rl.policies import PlasticPolicy, PolicyState
-from plastic_rl.policies.plastic_rnn import check_size
 from plastic_rl.policies.transfer import CoreTransfer, load_core
 from plastic_rl.training.rollout import RolloutRecorder, can_record
 
@@ -37,7 +37,7 @@ class PlasticOnPolicyAlgorithm(OnPolicyAlgorithm):
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
-        self.n_steps = check_size("n_steps", self.n_steps)
+        self.n_steps = check_count("n_steps", self.n_steps)
         super()._setup_model()
         # The state before the next step, and the one before the first step of the rollout in the buffer.
         self._state: PolicyState | None = None

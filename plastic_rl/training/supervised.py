@@ -16,8 +16,8 @@ from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from plastic_rl.envs.episodic import Episodes
-from plastic_rl.policies.plastic_rnn import check_size, is_number
+from plastic_rl.arguments import check_count, is_number
+from plastic_rl.envs.tasks.episodic import Episodes
 from plastic_rl.policies.supervised import (
     AutoassociatorPolicy,
     ClassifierPolicy,
@@ -26,7 +26,7 @@ from plastic_rl.policies.supervised import (
     RNNPolicy,
     SupervisedPolicy,
 )
-from plastic_rl.training.episodes import (
+from plastic_rl.training.episode_batches import (
     Loss,
     UpdateProgressBar,
     check_sample_kwargs,
@@ -133,7 +133,7 @@ class SupervisedMetaLearner(BaseAlgorithm):
         return wrapped
 
     def _setup_model(self) -> None:
-        self.batch_size = check_size("batch_size", self.batch_size)
+        self.batch_size = check_count("batch_size", self.batch_size)
         rate = self.learning_rate
         if not callable(rate) and (not is_number(rate) or not 0 < rate < float("inf")):
             raise ValueError(f"learning_rate must be a finite number above 0 or a function, got {rate!r}")

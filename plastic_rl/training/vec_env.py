@@ -20,6 +20,8 @@ from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from plastic_rl.arguments import check_count
+
 _PLAIN_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _FINAL_KEYS = ("final_obs", "final_info")  # of the episodes that ended in this step
 
@@ -199,12 +201,11 @@ def make_vec_env(
         wrapper_kwargs: for `wrapper_class`.
 
     Raises:
-        ValueError: `n_envs` is not a whole number of at least 1.
+        ValueError: `n_envs` is not an integer of at least 1.
         gymnasium.error.Error: the id is not registered.
     """
-    if isinstance(n_envs, bool) or not isinstance(n_envs, (int, np.integer)) or n_envs < 1:
-        raise ValueError(f"n_envs must be a whole number of at least 1, got {n_envs!r}")
-    n_envs, env_kwargs, monitor_kwargs = int(n_envs), env_kwargs or {}, monitor_kwargs or {}
+    n_envs = check_count("n_envs", n_envs)
+    env_kwargs, monitor_kwargs = env_kwargs or {}, monitor_kwargs or {}
     needs_single = wrapper_class or vec_env_cls or vec_env_kwargs or set(monitor_kwargs) - {"info_keywords"}
     metadata = {} if needs_single or not isinstance(env_id, str) else _batched_metadata(env_id)
     render_modes = metadata.get("render_modes", [])

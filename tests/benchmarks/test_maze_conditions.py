@@ -12,7 +12,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from plastic_rl.training import runs
+from plastic_rl.runs import folder as runs
 
 ENV_ID = "PlasticMaze-v0"
 SETTINGS = """

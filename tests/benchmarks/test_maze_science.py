@@ -8,8 +8,8 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from plastic_rl.analysis.lifetime import Lifetimes
 from plastic_rl.training.a2c import PlasticA2C
-from plastic_rl.training.lifetime import Lifetimes
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_unknown_ids():
 @pytest.mark.parametrize("env_id", ["PlasticMaze-v0", "CartPole-v1"])
 @pytest.mark.parametrize("n_envs", [0, -1, 1.5, True, "3"])
 def test_bad_number_of_environments(env_id, n_envs):
-    with pytest.raises(ValueError, match="n_envs must be a whole number of at least 1, got"):
+    with pytest.raises(ValueError, match="n_envs must be an integer of at least 1, got"):
         make_vec_env(env_id, n_envs)
 
 

@@ -75,6 +75,8 @@ def load(backend: str) -> ModuleType:
     """The module of a backend, with ``plastic_rnn`` and ``plastic_rnn_step_`` as in ``reference``."""
     if backend == "reference":
         return reference
-    from plastic_rl.ops.plastic_rnn import numba_cpu  # compiles nothing, but numba itself is slow to import
+    from plastic_rl.ops.plastic_rnn.numba import (
+        autograd,
+    )  # compiles nothing, but numba itself is slow to import
 
-    return numba_cpu
+    return autograd

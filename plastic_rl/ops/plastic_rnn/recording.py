@@ -54,7 +54,7 @@ class Recording:
         # The fused form for networks with a trace; a plain network has nothing that would be worth keeping.
         self._tape: Any = None
         if chosen == "numba" and params.plastic:
-            from plastic_rl.ops.plastic_rnn.numba_tape import Tape  # imports numba
+            from plastic_rl.ops.plastic_rnn.numba.tape import Tape  # imports numba
 
             self._tape = Tape(self._initial_hidden, self.episode_starts, self.y)
         self.reset(params, state)

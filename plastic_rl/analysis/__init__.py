@@ -1,0 +1,1 @@
+"""The study of trained agents: lifetimes, lesions, pictures."""

@@ -1,0 +1,137 @@
+"""What the commands of the command line do with a model that was saved."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
+
+from plastic_rl.cli.errors import CommandError
+from plastic_rl.cli.user_input import (
+    bad_input,
+    checked_device,
+    checked_seed,
+    make_env,
+    same_env,
+    settings_fit,
+    shown_env,
+)
+from plastic_rl.envs import reference_levels
+from plastic_rl.runs import folder as runs
+from plastic_rl.runs.plain_yaml import parse_pairs
+from plastic_rl.runs.pretrained import agent_name, available, load_pretrained, read_record
+from plastic_rl.runs.settings import ALGORITHMS, default_algorithm
+from plastic_rl.training.episode_batches import task_of
+from plastic_rl.training.evaluation import CannotRender, evaluate_episodes, record_episode, save_gif
+from plastic_rl.training.evaluation import evaluate as evaluate_model
+from plastic_rl.training.supervised import SupervisedMetaLearner
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Print the mean return of a saved model."""
+    if arguments.episodes < 1 or arguments.n_envs < 1:
+        raise CommandError("--episodes and --n-envs must be at least 1")
+    model, env_id, env_kwargs = _load(arguments, min(arguments.n_envs, arguments.episodes))
+    env = model.get_env()
+    assert env is not None
+    if isinstance(model, SupervisedMetaLearner):
+        return _evaluate_supervised(model, env, shown_env(env_id, env_kwargs), arguments)
+    model.set_random_seed(arguments.seed)
+    result = evaluate_model(model, env, arguments.episodes, arguments.deterministic)
+    env.close()
+    actions = "the most probable actions" if arguments.deterministic else "actions sampled as in training"
+    low, high = result.interval
+    print(f"{shown_env(env_id, env_kwargs)}: {arguments.episodes} episodes, {actions}, seed {arguments.seed}")
+    print(f"mean return {result.mean:.2f}, standard deviation {result.std:.2f}")
+    print(f"95 % interval of the mean {low:.2f} to {high:.2f}")
+    levels = reference_levels(env_id, env_kwargs)
+    if levels:
+        print("for comparison: " + ", ".join(f"{name} {level:.4g}" for name, level in levels.items()))
+    return 0
+
+
+def _evaluate_supervised(
+    model: SupervisedMetaLearner, env: VecEnv, shown_env: str, arguments: argparse.Namespace
+) -> int:
+    """Print every measure of answers to fresh episodes."""
+    results = evaluate_episodes(model, env, arguments.episodes, seed=arguments.seed)
+    print(f"{shown_env}: {arguments.episodes} episodes, seed {arguments.seed}")
+    for name, result in results.items():
+        low, high = result.interval
+        print(
+            f"mean {name} {result.mean:.6g}, standard deviation {result.std:.4g}, "
+            f"95 % interval of the mean {low:.6g} to {high:.6g}"
+        )
+    if getattr(task_of(env), "split", None) == "train":
+        print("Note: that is the data of the training; --env-kwargs split:test evaluates on unseen data")
+    env.close()
+    return 0
+
+
+def watch(arguments: argparse.Namespace) -> int:
+    """Write an animation of one episode of a saved model."""
+    output: Path = arguments.output
+    if output.suffix.lower() != ".gif":
+        raise CommandError(f"--output must end in .gif, not {output}")
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise CommandError(f"--output {output} cannot be written: there is no such folder, or it is one")
+    model, env_id, env_kwargs = _load(arguments, n_envs=1)
+    with bad_input(CannotRender):
+        episode = record_episode(model, env_id, env_kwargs, arguments.seed, arguments.deterministic)
+    try:
+        save_gif(episode.frames, output)
+    except OSError as error:
+        raise CommandError(f"--output {output} cannot be written: {error.strerror}") from error
+    steps = len(episode.frames) - 1
+    played = f"{steps:,} steps" if episode.finished else f"the first {steps:,} steps of an unfinished episode"
+    print(f"{shown_env(env_id, env_kwargs)}: return {episode.total:.2f} in {played}, stored in {output}")
+    return 0
+
+
+def _load(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAlgorithm, str, dict[str, Any]]:
+    """The model, on the environment of the arguments or of the run that it belongs to."""
+    if not arguments.model.exists() and agent_name(str(arguments.model)) in available():
+        return _load_pretrained(arguments, n_envs)
+    with bad_input(ValueError, OSError):
+        given = parse_pairs(arguments.env_kwargs)
+        path = _find_model(arguments.model)
+        record = runs.read_config(path.parent) if (path.parent / runs.CONFIG).is_file() else {}
+        env_id = arguments.env_id or record.get("env_id")
+        if env_id is None:
+            raise CommandError(f"{path} lies in no run's folder: give the ENV_ID")
+        belongs = same_env(env_id, record.get("env_id", ""))
+        env_kwargs = {**record["env_kwargs"], **given} if belongs else given
+        algo = arguments.algo or record.get("algo") or default_algorithm(env_id)
+        if algo not in ALGORITHMS:
+            raise CommandError(f"unknown algorithm {algo!r}: choose one of {', '.join(ALGORITHMS)}")
+        if algo != record.get("algo", algo):
+            raise CommandError(f"{path} was trained with {record['algo']}, not with {algo}")
+        device = checked_device(arguments.device)
+        seed = checked_seed(arguments.seed)
+    env = make_env(env_id, env_kwargs, n_envs, seed)
+    with bad_input(ValueError, OSError):
+        return runs.load_model(path, algo, env, device), env_id, env_kwargs
+
+
+def _load_pretrained(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAlgorithm, str, dict[str, Any]]:
+    """The trained agent that comes with the package, on its own environment or on that of the arguments."""
+    name = agent_name(str(arguments.model))
+    with bad_input(ValueError, OSError):
+        given, record = parse_pairs(arguments.env_kwargs), read_record(name)
+        if arguments.algo not in (None, record["algo"]):
+            raise CommandError(f"{name} was trained with {record['algo']}, not with {arguments.algo}")
+        env_id = arguments.env_id or name
+        env_kwargs = {**record["env_kwargs"], **given} if same_env(env_id, name) else given
+        device, seed = checked_device(arguments.device), checked_seed(arguments.seed)
+    env = make_env(env_id, env_kwargs, n_envs, seed)
+    with settings_fit({}, "policy_kwargs"):
+        return load_pretrained(name, env, device), env_id, env_kwargs
+
+
+def _find_model(path: Path) -> Path:
+    try:
+        return runs.find_model(path)
+    except FileNotFoundError as error:
+        trained = f", or one of the trained agents: {', '.join(available())}" if available() else ""
+        raise FileNotFoundError(f"{error}{trained}") from error

@@ -1,0 +1,252 @@
+"""The numba backend on the torch side: tensors in and out, and the autograd functions.
+
+This module imports numba: it is imported only when the backend is used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from plastic_rl.ops.plastic_rnn.numba import backward as numba_backward
+from plastic_rl.ops.plastic_rnn.numba import forward as kernels
+from plastic_rl.ops.plastic_rnn.numba import memory as memory
+from plastic_rl.ops.plastic_rnn.numba.gradients import downstream, gradients, upstream, weight_gradient
+from plastic_rl.ops.plastic_rnn.numba.rules import History
+from plastic_rl.ops.plastic_rnn.threads import in_chunks
+from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
+
+
+def plastic_rnn(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    episode_starts: Tensor | None,
+    clamp: tuple[Tensor, Tensor] | None,
+    repeats: Tensor | None,
+) -> tuple[Tensor, PlasticState]:
+    """The sequence form; arguments as in the public function, checked there."""
+    if repeats is not None and clamp is not None and params.alpha is not None and (repeats > 1).any():
+        return _with_repeats(x, params, state, episode_starts, clamp, repeats.long())
+    return _run(x, params, state, episode_starts, clamp, memory.no_repeats(x.shape[0]))
+
+
+def _with_repeats(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    episode_starts: Tensor | None,
+    clamp: tuple[Tensor, Tensor],
+    repeats: Tensor,
+) -> tuple[Tensor, PlasticState]:
+    """A repeated step becomes two for the kernels: the first, and all the others at once.
+
+    The first differs from the others, which read the activations that they have themselves.
+    """
+    parts = 1 + (repeats > 1).long()
+    index = torch.arange(x.shape[0]).repeat_interleave(parts)
+    last = parts.cumsum(0) - 1
+    counts = torch.ones_like(index)
+    counts[last] = torch.where(repeats > 1, repeats - 1, 1)
+    starts = None
+    if episode_starts is not None:
+        starts = episode_starts[index]
+        starts[last[repeats > 1]] = False
+    values, masks = clamp
+    y, state = _run(x[index], params, state, starts, (values[index], masks[index]), counts.numpy())
+    return y[last], state
+
+
+def _run(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    episode_starts: Tensor | None,
+    clamp: tuple[Tensor, Tensor] | None,
+    counts: np.ndarray,
+) -> tuple[Tensor, PlasticState]:
+    """The sequence form without repeats; counts: (T,), how often each step updates the trace."""
+    starts = torch.zeros(x.shape[:2], dtype=torch.bool) if episode_starts is None else episode_starts
+    values, masks = memory.no_clamp(x) if clamp is None else clamp
+    p = params
+    tensors = (x, *state, p.w, p.alpha, p.eta, p.w_m, p.b_m, p.fan_out)
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
+        run = _Plain if params.alpha is None else _Plastic
+        y, hidden, trace = run.apply(*tensors, starts, values.detach(), masks, params, counts)
+        return y, PlasticState(hidden, trace)
+    inputs = x, params, state, starts, values, masks, counts
+    y, trace, _ = _forward(*inputs, memory.prepare(params), memory.no_plan(x.shape[0]), keep=False)
+    return y, PlasticState(y[-1].clone(), trace)
+
+
+def plastic_rnn_step_(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    episode_start: Tensor | None,
+    clamp: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """The step form; arguments as in the public function, checked there."""
+    hidden, trace = state
+    if not (hidden.is_contiguous() and trace.is_contiguous()):
+        dense = PlasticState(hidden.detach().contiguous(), trace.detach().contiguous())
+        out = plastic_rnn_step_(x, params, dense, episode_start, clamp)
+        hidden.detach().copy_(dense.hidden)
+        trace.detach().copy_(dense.trace)
+        return out
+    batch, n = x.shape
+    out = torch.empty(batch, n)
+    starts = memory.no_starts(batch) if episode_start is None else memory.as_array(episode_start)
+    if clamp is None:
+        values, masks = memory.no_step_clamp(batch)
+    else:
+        values, masks = memory.as_array(clamp[0]), memory.as_array(clamp[1])
+    alpha, plasticity = memory.no_matrix(), np.float32(0)
+    if params.alpha is not None and params.alpha.dim() == 2:
+        alpha = memory.as_array(params.alpha)
+    elif params.alpha is not None:
+        plasticity = np.float32(params.alpha.item())
+    in_chunks(
+        kernels.step,
+        memory.chunks_for(batch, n * n),
+        batch,
+        memory.as_array(x),
+        starts,
+        values,
+        masks,
+        hidden.detach().numpy(),
+        trace.detach().numpy(),
+        out.numpy(),
+        memory.as_array(params.w),
+        alpha,
+        plasticity,
+        *memory.rule_of(params),
+    )
+    # torch does not see what numba writes; a graph that still needs the old state must fail, not go wrong.
+    torch.autograd.graph.increment_version(hidden)
+    torch.autograd.graph.increment_version(trace)
+    return out
+
+
+class _Plastic(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, hidden: Tensor, trace: Tensor, *rest: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        *_, starts, values, masks, params, counts = rest
+        prepared = memory.prepare(params)
+        plan = memory.plan(params, values.numpy(), counts)
+        inputs = x, params, PlasticState(hidden, trace), starts, values, masks, counts
+        y, trace_out, history = _forward(*inputs, prepared, plan, keep=True)
+        ctx.save_for_backward(hidden, starts, y, masks)
+        ctx.prepared, ctx.params, ctx.traces = prepared, params, history.traces
+        ctx.plan, ctx.counts = plan, counts
+        ctx.set_materialize_grads(False)
+        return y, y[-1].clone(), trace_out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor | None, dhidden: Tensor | None, dtrace: Tensor | None) -> tuple:
+        hidden, starts, y, masks = ctx.saved_tensors
+        history = _history(hidden, starts, y, ctx.traces, ctx.plan, ctx.counts)
+        result = gradients(
+            ctx.params,
+            ctx.prepared,
+            history,
+            ctx.plan.undo,
+            memory.as_array(masks),
+            dy,
+            dhidden,
+            dtrace,
+            ctx.needs_input_grad,
+        )
+        return (*result, None, None, None, None, None)
+
+
+class _Plain(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, hidden: Tensor, trace: Tensor, *rest: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        *_, starts, values, masks, params, counts = rest
+        prepared = memory.prepare(params)
+        inputs = x, params, PlasticState(hidden, trace), starts, values, masks, counts
+        y, trace_out, _ = _forward(*inputs, prepared, memory.no_plan(x.shape[0]), keep=False)
+        ctx.save_for_backward(hidden, starts, y, masks, params.w)
+        ctx.rule = prepared.rule
+        ctx.set_materialize_grads(False)
+        return y, y[-1].clone(), trace_out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor | None, dhidden: Tensor | None, dtrace: Tensor | None) -> tuple:
+        hidden, starts, y, masks, w = ctx.saved_tensors
+        steps, batch, n = y.shape
+        w_transposed = memory.staggered(0, memory.packed_size(n))
+        kernels.pack_matrix(memory.as_array(w.t()), w_transposed)
+        plan, counts = memory.no_plan(steps), memory.no_repeats(steps)
+        history = _history(hidden, starts, y, memory.no_traces(), plan, counts)
+        up = upstream(y, dy, dhidden, None)
+        down = downstream(y, 0, 0, with_trace=False, with_w=False)
+        chunks = memory.chunks_for(batch, steps * n * n)
+        clamp_masks = memory.as_array(masks)
+        in_chunks(
+            numba_backward.plain_backward,
+            chunks,
+            batch,
+            up,
+            clamp_masks,
+            history,
+            w_transposed,
+            ctx.rule,
+            down,
+        )
+        dx = torch.from_numpy(down.pre)
+        dw = weight_gradient(history, dx) if ctx.needs_input_grad[3] else None
+        # Without plasticity the trace is (B, 0, 0) and comes out as it went in.
+        return dx, torch.from_numpy(down.hidden), dtrace, dw, *[None] * 10
+
+
+def _forward(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    starts: Tensor,
+    values: Tensor,
+    masks: Tensor,
+    counts: np.ndarray,
+    prepared: memory.Prepared,
+    plan: memory.Plan,
+    *,
+    keep: bool,
+) -> tuple[Tensor, Tensor, History]:
+    """Returns y (T, B, N), the final trace, and the history; ``keep`` stores traces for the backward."""
+    steps, batch, n = x.shape
+    y = torch.empty(steps, batch, n)
+    trace_in = memory.as_array(state.trace)
+    trace_out = torch.empty(trace_in.shape)
+    stored = memory.store(plan, batch, n) if keep else memory.no_traces()
+    history = _history(state.hidden, starts, y, stored, plan, counts)
+    clamp = memory.as_array(values), memory.as_array(masks)
+    chunks = memory.chunks_for(batch, steps * n * n)
+    if params.alpha is None:
+        w, rule = prepared.weights.w, prepared.rule
+        in_chunks(kernels.plain_forward, chunks, batch, memory.as_array(x), *clamp, history, w, rule)
+    else:
+        traces = trace_in, trace_out.numpy()
+        scratch = tuple(memory.staggered(place, chunks, memory.packed_size(n)) for place in (2, 3))
+        in_chunks(
+            kernels.forward, chunks, batch, memory.as_array(x), *traces, *clamp, history, *prepared, scratch
+        )
+    return y, trace_out, history
+
+
+def _history(
+    hidden: Tensor, starts: Tensor, y: Tensor, traces: np.ndarray, plan: memory.Plan, counts: np.ndarray
+) -> History:
+    vectors = memory.as_array(hidden), memory.as_array(starts), y.detach().numpy()
+    return History(*vectors, traces, plan.firsts, plan.places, counts)

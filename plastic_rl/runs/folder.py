@@ -1,0 +1,298 @@
+"""The folder of a training run: where it lies, what it holds, how its files are written and continued."""
+
+import csv
+import io
+import json
+import os
+import pickle
+import platform
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import CSVOutputFormat, Logger
+from stable_baselines3.common.vec_env import VecEnv
+
+from plastic_rl.runs.plain_yaml import check_names, dump_yaml, load_yaml
+from plastic_rl.runs.settings import ALGORITHMS, algorithm_class
+
+MODEL = "model.zip"
+CONFIG = "config.yml"
+MONITOR = "monitor.csv"
+PROGRESS = "progress.csv"
+CURVE = "learning_curve.png"
+EPISODE = "episode.gif"
+
+MAX_SEED = 2**31
+"""Seeds of runs lie below."""
+
+_STEPS_COLUMN = "time/total_timesteps"
+_MONITOR_COLUMNS = {"r", "l", "t"}
+
+
+def next_free_folder(algo: str, env_id: str, root: Path = Path("runs")) -> Path:
+    """The default folder of a new run, ``runs/<algo>/<env_id>_<n>``, with the next free number."""
+    parent = root / algo
+    name = env_id.rpartition(":")[2].replace("/", "-")
+    number = 1
+    while (parent / f"{name}_{number}").exists():
+        number += 1
+    return parent / f"{name}_{number}"
+
+
+def check_new_folder(folder: Path) -> None:
+    """Make sure that a new run can be stored here, without creating anything.
+
+    Raises:
+        FileExistsError: the folder already holds a run, or a file is in its place.
+        PermissionError: it cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file, not a folder")
+    for name in (CONFIG, MODEL, MONITOR, PROGRESS, CURVE, EPISODE):
+        if (folder / name).exists():
+            raise FileExistsError(
+                f"{folder} already holds a run ({name}): choose another folder or resume it"
+            )
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise FileExistsError(f"{folder} cannot be created: {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder} cannot be written: no permission in {existing}")
+
+
+def create_folder(folder: Path, config: Mapping[str, Any]) -> None:
+    """Create the folder and claim it for this run by writing its configuration.
+
+    Raises:
+        OSError: the folder cannot be written, or another run has claimed it in the meantime.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / CONFIG, "x", encoding="utf-8") as file:
+            file.write(dump_yaml(dict(config)))
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written: {error.strerror}") from error
+
+
+def update_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Replace the configuration of an existing run."""
+    _replace_text(folder / CONFIG, dump_yaml(dict(config)))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration a run was started with.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+        ValueError: its ``config.yml`` is not the configuration of a run.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no run: there is no {CONFIG}")
+    try:
+        config = load_yaml(_read_text(path))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    needed = {"env_id": str, "algo": str, "n_envs": int, "n_timesteps": int, "seed": int, "env_kwargs": dict}
+    for key, kind in needed.items():
+        if not isinstance(config, dict) or not isinstance(config.get(key), kind):
+            raise ValueError(f"{path} is not the configuration of a run: {key} is missing or wrong")
+    if config["algo"] not in ALGORITHMS:
+        known = ", ".join(ALGORITHMS)
+        raise ValueError(f"{path}: unknown algorithm {config['algo']!r}, not one of {known}")
+    check_names(config["env_kwargs"], f"env_kwargs in {path}")
+    in_range = {
+        "n_envs": config["n_envs"] >= 1,
+        "n_timesteps": config["n_timesteps"] >= 1,
+        "seed": 0 <= config["seed"] < MAX_SEED,
+        "device": isinstance(config.get("device", "auto"), str),
+    }
+    for key, fine in in_range.items():
+        if not fine:
+            raise ValueError(f"{path} is not the configuration of a run: {key} is {config[key]!r}")
+    return config
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's results depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("plastic-rl", "stable-baselines3", "sb3-contrib", "gymnasium", "torch", "numpy", "numba"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+def save_model(model: BaseAlgorithm, path: Path) -> None:
+    """Save the model so that `path` always holds a whole model, even if the process is killed meanwhile."""
+    partial = path.with_name(f"{path.stem}.partial.zip")
+    model.save(partial)
+    os.replace(partial, path)
+
+
+def find_model(path: str | Path) -> Path:
+    """The model file meant by a file name, a file name without ``.zip``, or the folder of a run.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    path = Path(path)
+    # The current folder has no name.
+    without_ending = [path.with_name(f"{path.name}.zip")] if path.name else []
+    for candidate in (path / MODEL, path, *without_ending):
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(f"no model at {path}: give a model.zip or the folder of a run")
+
+
+def load_model(path: Path, algo: str, env: VecEnv, device: str = "auto") -> BaseAlgorithm:
+    """Load a saved model onto an environment.
+
+    Raises:
+        ValueError: the file is truncated or not a model of this algorithm, or the model was trained on other
+            observation or action spaces.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{path} is not a model, or only a part of one: {error}") from error
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged: {damaged} cannot be read")
+    # A part of a model can still be an archive: the one of its weights, which lies inside.
+    if not {"data", "policy.pth"} <= names:
+        raise ValueError(f"{path} is not a model, or only a part of one")
+    try:
+        return algorithm_class(algo).load(path, env=env, device=device)
+    except ValueError as error:
+        raise ValueError(f"{path} does not fit: {error}") from error
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        RuntimeError,
+        pickle.UnpicklingError,
+    ) as error:
+        # What Stable-Baselines3 raises for a file that holds something else, or another algorithm's model.
+        raise ValueError(f"{path} is not a model of {algo}: {type(error).__name__}: {error}") from error
+
+
+def read_monitor(source: Path) -> dict[str, np.ndarray]:
+    """Read a monitor log, or all of a folder (``*monitor.csv``), episodes in the order in which they ended.
+
+    Returns:
+        ``r`` returns (E,), ``l`` lengths in steps (E,), ``t`` seconds since the start (E,).
+
+    Raises:
+        FileNotFoundError: the folder has no monitor log.
+        ValueError: a log is damaged.
+    """
+    paths = sorted(source.glob(f"*{MONITOR}")) if source.is_dir() else [source]
+    if not paths:
+        raise FileNotFoundError(f"no monitor log (*{MONITOR}) in {source}")
+    logs = [_parse_monitor(path, _read_text(path)) for path in paths]
+    table = np.concatenate([rows for _, rows in logs])
+    table = table[np.argsort(table[:, 2], kind="stable")]
+    start = min(start for start, _ in logs)
+    return {"r": table[:, 0], "l": table[:, 1].astype(np.int64), "t": table[:, 2] - start}
+
+
+def trimmed_monitor(folder: Path, episodes: int) -> str:
+    """The run's monitor log without what a killed run logged after its last saved model; empty without a log.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: what is left of it is damaged.
+    """
+    path = folder / MONITOR
+    if not path.exists():
+        return ""
+    text = "".join(_read_text(path).splitlines(keepends=True)[: 2 + episodes])
+    _parse_monitor(path, text)
+    return text
+
+
+def write_monitor(folder: Path, text: str) -> None:
+    """Replace the run's monitor log; an empty text is none."""
+    if text:
+        _replace_text(folder / MONITOR, text)
+
+
+def read_progress(folder: Path, num_timesteps: int) -> list[dict[str, str]]:
+    """The rows of ``progress.csv`` up to `num_timesteps`; none without the file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+    """
+    path = folder / PROGRESS
+    if not path.exists():
+        return []
+    try:
+        reader = csv.DictReader(io.StringIO(_read_text(path)), strict=True)
+        rows = list(reader)
+        # A training that was stopped before its first row leaves an empty file.
+        if reader.fieldnames and _STEPS_COLUMN not in reader.fieldnames:
+            raise ValueError(f"there is no column {_STEPS_COLUMN}")
+        if any(None in row or None in row.values() for row in rows):
+            raise ValueError("rows are of different lengths")
+        return [row for row in rows if int(row[_STEPS_COLUMN] or 0) <= num_timesteps]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged, repair or remove it: {error}") from error
+
+
+def progress_logger(folder: Path, old: Sequence[Mapping[str, str]] = ()) -> Logger:
+    """A Stable-Baselines3 logger that writes ``progress.csv``, after the `old` rows."""
+    output = CSVOutputFormat(str(folder / PROGRESS))
+    if old:
+        output.keys = list(old[0])
+        writer = csv.DictWriter(output.file, output.keys, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(old)
+    return Logger(folder=str(folder), output_formats=[output])
+
+
+def _parse_monitor(path: Path, text: str) -> tuple[float, np.ndarray]:
+    """The start in seconds since the epoch, and return, length and end (E, 3) of every episode."""
+    header, _, body = text.partition("\n")
+    try:
+        start = float(json.loads(header.removeprefix("#"))["t_start"])
+        reader = csv.DictReader(io.StringIO(body), strict=True)
+        rows = [(float(row["r"]), float(row["l"]), start + float(row["t"])) for row in reader]
+        if not set(reader.fieldnames or ()) >= _MONITOR_COLUMNS:
+            raise ValueError("there are no columns r, l, t")
+        # Another episode could not be written after a row without its end.
+        if not body.endswith("\n"):
+            raise ValueError("its last row is cut off")
+        table = np.array(rows, dtype=np.float64).reshape(-1, 3)
+        if not np.isfinite(table[:, 1:]).all():
+            raise ValueError("lengths and times must be finite")
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        detail = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{path} is not a monitor log, or is damaged, repair or remove it: {detail}"
+        ) from error
+    return start, table
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text: {error}") from error
+
+
+def _replace_text(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,223 @@
+"""Trained agents that come with the package: stored as plain arrays and settings, loaded without unpickling.
+
+    python -m plastic_rl.runs.pretrained RUN [--output FOLDER] [--half]
+
+turns the run of a ``PlasticA2C`` into that form: ``<environment>.npz`` with the parameters and
+``<environment>.json`` with the settings that rebuild the agent. Without ``--output`` it becomes the agent
+that comes with the package for the run's environment.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.type_aliases import GymEnv
+
+from plastic_rl.runs import folder as runs
+from plastic_rl.runs.settings import RunConfig
+from plastic_rl.training.a2c import PlasticA2C
+from plastic_rl.training.evaluation import evaluate
+from plastic_rl.training.vec_env import make_vec_env
+
+FOLDER = Path(__file__).resolve().parent / "agents"
+"""Where the package's own agents lie."""
+
+_ALGO = "plastic_a2c"
+_KEYS = {
+    "algo": str,
+    "env_kwargs": dict,
+    "n_envs": int,
+    "n_timesteps": int,
+    "hyperparams": dict,
+    "sha256": str,
+}
+_EVALUATION_SEED = 1_000_000
+
+
+def available(folder: Path | None = None) -> list[str]:
+    """The ids of the environments that there is a trained agent for, in `folder` or in the package's own."""
+    return sorted(path.stem for path in (folder or FOLDER).glob("*.json"))
+
+
+def agent_name(env_id: str) -> str:
+    """The name under which an environment's agent is stored: the id without its module."""
+    return env_id.rpartition(":")[2]
+
+
+def load_pretrained(
+    env_id: str,
+    env: GymEnv | str | None = None,
+    device: th.device | str = "auto",
+    folder: Path | None = None,
+) -> PlasticA2C:
+    """Load the trained agent that comes with the package, ready to act, to be evaluated and to learn on.
+
+    Only arrays and plain values are read: nothing in the files is executed.
+
+    Args:
+        env_id: an environment's id, with or without its module in front, for example ``PlasticMaze-v0``.
+        env: the environment to attach; by default as many of the agent's own as it was trained on.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        folder: where the agents lie; the package's own if not given.
+
+    Raises:
+        ValueError: there is no agent for this id, its files are damaged, or `env` has other spaces.
+    """
+    folder, name = folder or FOLDER, agent_name(env_id)
+    record = read_record(name, folder)
+    parameters = _read_parameters(folder / f"{name}.npz", record["sha256"])
+    config = RunConfig(
+        env_id=name,
+        algo=_ALGO,
+        n_envs=record["n_envs"],
+        n_timesteps=record["n_timesteps"],
+        settings=record["hyperparams"],
+        source=folder / f"{name}.json",
+    )
+    if env is None:
+        env = make_vec_env(name, config.n_envs, env_kwargs=record["env_kwargs"])
+    # The weights that the constructor draws are overwritten: the caller's random numbers go on as they were.
+    with th.random.fork_rng(devices=[]):
+        model = PlasticA2C(env=env, device=device, **config.kwargs())
+    try:
+        model.policy.load_state_dict(parameters)
+    except RuntimeError as error:
+        raise ValueError(f"the trained agent for {name} does not fit this environment: {error}") from error
+    model.num_timesteps = record["n_timesteps"]
+    return model
+
+
+def read_record(env_id: str, folder: Path | None = None) -> dict[str, Any]:
+    """What is stored beside an agent's parameters: its settings, training and score.
+
+    Raises:
+        ValueError: there is no agent for this id, or the file is damaged.
+    """
+    folder, name = folder or FOLDER, agent_name(env_id)
+    if name not in available(folder):
+        known = ", ".join(available(folder)) or "none"
+        raise ValueError(f"there is no trained agent for {env_id!r}; available: {known}")
+    path = folder / f"{name}.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    for key, kind in _KEYS.items():
+        if not isinstance(record, dict) or not isinstance(record.get(key), kind):
+            raise ValueError(f"{path} is damaged: {key} is missing or wrong")
+    return record
+
+
+def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int = 256) -> dict[str, Any]:
+    """Store the agent of a run as plain arrays and settings, and make sure that it plays as before.
+
+    Args:
+        run: the folder of a run of ``plastic_a2c``.
+        folder: where to store it; the package's own agents lie in the default.
+        half: store 16-bit numbers, half as large; the stored score is that of the rounded agent.
+        episodes: lifetimes of fixed seeds that the scores are means of.
+
+    Returns:
+        What was stored beside the parameters, scores among it.
+
+    Raises:
+        ValueError: the run is of another algorithm, or its files are damaged.
+        OSError: a file is missing or cannot be written.
+    """
+    record = runs.read_config(run)
+    if record["algo"] != _ALGO:
+        raise ValueError(f"{run} is a run of {record['algo']}, not of {_ALGO}")
+    env_id, env_kwargs = record["env_id"].rpartition(":")[2], record["env_kwargs"]
+    env = make_vec_env(env_id, record["n_envs"], env_kwargs=env_kwargs)
+    model = runs.load_model(runs.find_model(run), _ALGO, env, "cpu")
+    original = _score(model, env_id, env_kwargs, episodes)
+    arrays = {name: tensor.cpu().numpy() for name, tensor in model.policy.state_dict().items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{env_id}.npz"
+    np.savez_compressed(
+        path, **{name: array.astype("f2") if half else array for name, array in arrays.items()}
+    )
+    stored = {
+        "env_id": env_id,
+        "env_kwargs": env_kwargs,
+        "algo": _ALGO,
+        "n_envs": record["n_envs"],
+        "n_timesteps": model.num_timesteps,
+        "seed": record["seed"],
+        "hyperparams": record["hyperparams"],
+        "versions": record.get("versions", {}),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    _write_record(folder, env_id, stored)
+    score = _score(load_pretrained(env_id, env, "cpu", folder), env_id, env_kwargs, episodes)
+    env.close()
+    stored |= {"original": original, "score": score}
+    _write_record(folder, env_id, stored)
+    return stored
+
+
+def _score(model: Any, env_id: str, env_kwargs: dict[str, Any], episodes: int) -> dict[str, Any]:
+    """Mean return over lifetimes of fixed seeds, actions sampled, with its 95 % interval."""
+    env = make_vec_env(
+        env_id, min(64, episodes), _EVALUATION_SEED, env_kwargs={"render_mode": None, **env_kwargs}
+    )
+    with th.random.fork_rng(devices=[]):
+        th.manual_seed(_EVALUATION_SEED)
+        result = evaluate(model, env, episodes)
+    env.close()
+    return {
+        "mean_return": round(result.mean, 2),
+        "interval": [round(end, 2) for end in result.interval],
+        "episodes": episodes,
+        "seed": _EVALUATION_SEED,
+        "actions": "sampled",
+    }
+
+
+def _write_record(folder: Path, env_id: str, record: dict[str, Any]) -> None:
+    text = json.dumps(record, indent=1)
+    (folder / f"{env_id}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _read_parameters(path: Path, sha256: str) -> dict[str, th.Tensor]:
+    """The policy's parameters, as 32-bit numbers, once the file was found to be whole."""
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError("its checksum is not the one in the settings beside it")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: th.from_numpy(file[name].astype(np.float32)) for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is missing or damaged: {error}") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export a run from the command line; the exit code is 2 for bad input."""
+    parser = argparse.ArgumentParser(description="Store the agent of a run as plain arrays and settings.")
+    parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a run of plastic_a2c")
+    parser.add_argument("--output", metavar="FOLDER", type=Path, default=FOLDER, help="default: the package")
+    parser.add_argument("--half", action="store_true", help="16-bit numbers")
+    arguments = parser.parse_args(argv)
+    try:
+        stored = export(arguments.run, arguments.output, arguments.half)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    size = (arguments.output / f"{stored['env_id']}.npz").stat().st_size
+    print(f"{stored['env_id']}: {size / 1e6:.2f} MB in {arguments.output}")
+    for name in ("original", "score"):
+        low, high = stored[name]["interval"]
+        print(f"{name}: mean return {stored[name]['mean_return']}, 95 % interval {low} to {high}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Tracking: Weights & Biases, and what plasticity does while an agent trains."""

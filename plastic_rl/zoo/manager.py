@@ -1,0 +1,93 @@
+"""What RL-Zoo's experiments need to know of plastic agents and batched environments."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common import env_util
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
+
+from plastic_rl.envs.registration import ENVIRONMENTS
+from plastic_rl.runs.plain_yaml import load_yaml, merge
+from plastic_rl.runs.settings import default_config_path
+from plastic_rl.training.vec_env import has_batched_form, make_vec_env
+from plastic_rl.zoo.sampler import ALGO, sample_plastic_a2c
+
+# Settings files by RL-Zoo's names of the algorithms.
+_FILES = {ALGO: "plastic_a2c", "a2c": "a2c", "ppo_lstm": "recurrent_ppo"}
+
+
+def default_config(algo: str, env_id: str) -> str | None:
+    """The settings file: ours, or None for RL-Zoo's.
+
+    Ours is for our algorithm, and for others on environments of this package and those that the file names.
+    """
+    if algo not in _FILES:
+        return None
+    path = default_config_path(_FILES[algo])
+    known = algo == ALGO or env_id in ENVIRONMENTS or env_id in load_yaml(path.read_text(encoding="utf-8"))
+    return str(path) if known else None
+
+
+def make_zoo_vec_env(make_env: Callable[..., gym.Env], n_envs: int, **arguments: Any) -> VecEnv:
+    """Make a vector environment for RL-Zoo, which calls Stable-Baselines3's function of this name."""
+    # RL-Zoo passes a local function that makes one environment of the specification in its closure.
+    spec = inspect.getclosurevars(make_env).nonlocals["spec"]
+    env_kwargs = {"render_mode": None, **(arguments.get("env_kwargs") or {})}
+    needs_single = (
+        arguments.get("wrapper_class") is not None
+        or arguments.get("vec_env_cls") not in (DummyVecEnv, SubprocVecEnv)
+        or arguments.get("vec_env_kwargs")
+        or set(arguments.get("monitor_kwargs") or {}) - {"info_keywords"}
+        or not has_batched_form(spec.id, env_kwargs["render_mode"])
+    )
+    if needs_single:
+        return env_util.make_vec_env(make_env, n_envs, **arguments)
+    return make_vec_env(spec.id, n_envs, **{**arguments, "env_kwargs": env_kwargs, "vec_env_cls": None})
+
+
+def experiment_manager() -> type:
+    """RL-Zoo's ``ExperimentManager`` with our settings files; a trial keeps the rest of their policy_kwargs.
+
+    Raises:
+        ModuleNotFoundError: RL-Zoo is not installed.
+    """
+    from rl_zoo3.exp_manager import ExperimentManager
+    from rl_zoo3.hyperparams_opt import HYPERPARAMS_SAMPLER
+
+    class PlasticExperimentManager(ExperimentManager):
+        def __init__(self, args: Any, algo: str, env_id: str, *others: Any, **kwargs: Any) -> None:
+            kwargs["config"] = kwargs.get("config") or default_config(algo, env_id)
+            super().__init__(args, algo, env_id, *others, **kwargs)
+            if "plastic_rl.envs.maze" in self.entry_point(env_id):
+                # As plastic-rl does, and RL-Zoo in MiniGrid: the most probable action of an agent that has
+                # not learned much is to run into one wall for ever, and all such agents score the same.
+                self.deterministic_eval = False
+            self._tuned: dict[str, Any] = {}
+
+        def objective(self, trial: Any) -> float:
+            # RL-Zoo puts what is drawn in the place of the file's policy_kwargs, unseen by the sampler.
+            if self.algo == ALGO:
+                kept = self._hyperparams.get("policy_kwargs")
+                HYPERPARAMS_SAMPLER[ALGO] = partial(sample_plastic_a2c, policy_kwargs=kept)
+            return super().objective(trial)
+
+        def load_trial(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            settings = super().load_trial(*args, **kwargs)
+            if self.algo == ALGO:
+                self._tuned = settings.pop("policy_kwargs", {})
+            return settings
+
+        def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
+            settings, saved = super().read_hyperparameters()
+            if self._tuned:
+                kept = settings.get("policy_kwargs") or {}
+                if not isinstance(kept, dict):
+                    raise ValueError(f"a trial needs policy_kwargs that are a mapping, not {kept!r}")
+                given = (self.custom_hyperparams or {}).get("policy_kwargs") or {}
+                settings["policy_kwargs"] = saved["policy_kwargs"] = merge(merge(kept, self._tuned), given)
+            return settings, saved
+
+    return PlasticExperimentManager

@@ -1,0 +1,66 @@
+"""What Optuna tunes of ``plastic_a2c`` in RL-Zoo (``train -optimize``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from plastic_rl.runs.plain_yaml import merge
+
+if TYPE_CHECKING:
+    import optuna
+
+ALGO = "plastic_a2c"
+"""What `PlasticA2C` is called in RL-Zoo."""
+
+_TUNED_POLICY_KWARGS = ("hidden_size", "eta")
+
+
+def sample_plastic_a2c(
+    trial: optuna.Trial,
+    n_actions: int,
+    n_envs: int,
+    additional_args: Mapping[str, Any],
+    policy_kwargs: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Draw the settings of one trial; the first four arguments are those of every sampler of RL-Zoo.
+
+    ``n_steps`` is not drawn: how far back an action can be held responsible is a property of the task. Nor
+    are ``rule`` and ``alpha``, which say what is studied. ``eta`` is drawn where the network has one.
+
+    Args:
+        trial: what the values are drawn from.
+        n_actions: unused.
+        n_envs: unused.
+        additional_args: unused.
+        policy_kwargs: those of the settings file. They are kept, but for ``hidden_size`` and ``eta``.
+
+    Returns:
+        Arguments of ``PlasticA2C``, ``policy_kwargs`` among them.
+    """
+    given = policy_kwargs or {}
+    drawn = {
+        "learning_rate": trial.suggest_float("learning_rate", 3e-5, 3e-3, log=True),
+        "one_minus_gamma": trial.suggest_float("one_minus_gamma", 0.001, 0.2, log=True),
+        "one_minus_gae_lambda": trial.suggest_float("one_minus_gae_lambda", 0.001, 0.2, log=True),
+        "ent_coef": trial.suggest_float("ent_coef", 1e-4, 0.2, log=True),
+        "vf_coef": trial.suggest_float("vf_coef", 0.05, 1.0, log=True),
+        "max_grad_norm": trial.suggest_float("max_grad_norm", 0.1, 5.0, log=True),
+        "hidden_size": trial.suggest_categorical("hidden_size", [50, 100, 200]),
+    }
+    if given.get("alpha") != "none" and given.get("rule") != "modulated":
+        drawn["eta"] = trial.suggest_float("eta", 0.001, 0.3, log=True)
+    settings = convert_plastic_a2c(drawn)
+    trial.set_user_attr("gamma", settings["gamma"])
+    trial.set_user_attr("gae_lambda", settings["gae_lambda"])
+    return {**settings, "policy_kwargs": merge(given, settings["policy_kwargs"])}
+
+
+def convert_plastic_a2c(sampled_params: dict[str, Any]) -> dict[str, Any]:
+    """Turn the parameters of a trial, as Optuna stores them, into arguments of ``PlasticA2C``."""
+    settings = dict(sampled_params)
+    # Near 1 only the distance from 1 has a useful logarithmic scale.
+    for name in ("gamma", "gae_lambda"):
+        settings[name] = 1 - settings.pop(f"one_minus_{name}")
+    tuned = {name: settings.pop(name) for name in _TUNED_POLICY_KWARGS if name in settings}
+    return {**settings, "policy_kwargs": tuned}

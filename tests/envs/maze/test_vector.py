@@ -1,0 +1,274 @@
+import copy
+import pickle
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import data_equivalence
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from plastic_rl.envs import PlasticMazeEnv, PlasticMazeVectorEnv, register_environments
+from plastic_rl.envs.maze.rules import Maze
+
+register_environments()
+
+RULES = {
+    "size": 9,
+    "start": "center",
+    "goal_reward": 10.0,
+    "wall_penalty": 0.1,
+    "observe_previous_action": False,
+    "observe_time": False,
+    "time_scale": 250.0,
+}
+
+
+class Script:
+    """Stands in for a random generator: hands out the numbers it is given."""
+
+    def __init__(self):
+        self.numbers = []
+
+    def random(self, count):
+        return np.array([self.numbers.pop(0) for _ in range(count)])
+
+    def choose(self, wanted, other_than=None, among=65):
+        """Make the next draw pick the square numbered `wanted` from `among`, one of which may be left out."""
+        if other_than is None:
+            self.numbers.append((wanted + 0.5) / among)
+        else:
+            self.numbers.append((wanted - (wanted > other_than) + 0.5) / (among - 1))
+
+
+def entry(infos, i):
+    """The infos of maze i, as the single environment gives them."""
+    assert infos["_goal"][i]
+    assert infos["_position"][i]
+    assert infos["_hits"][i]
+    return {key: infos[key][i] for key in ("goal", "position", "hits")}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"observe_previous_action": True, "observe_time": True, "time_scale": 7},
+        {"size": 5, "start": "random", "goal_reward": 2.0, "wall_penalty": 0.3, "observe_time": True},
+        {"size": 7, "observe_previous_action": True},
+    ],
+)
+def test_every_trajectory_obeys_the_single_environments_rules(arguments):
+    """Each maze is replayed by the single environment, with its random draws set to what happened."""
+    num_envs, steps, length = 5, 700, 120
+    number = {square: i for i, square in enumerate(Maze(**{**RULES, **arguments}).squares)}
+    actions = np.random.default_rng(1).integers(4, size=(steps, num_envs))
+    batch = gym.make_vec("PlasticMaze-v0", num_envs=num_envs, max_episode_steps=length, **arguments)
+    first = batch.reset(seed=5)
+    record = [batch.step(action) for action in actions]
+    hits = 0
+
+    for i in range(num_envs):
+        env = gym.make("PlasticMaze-v0", max_episode_steps=length, **arguments)
+        script = env.unwrapped.np_random = Script()
+
+        def reset(observation, infos, env=env, script=script, i=i):
+            start, goal = number[infos["position"][i]], number[infos["goal"][i]]
+            if arguments.get("start") == "random":
+                script.choose(start, among=len(number))
+            script.choose(goal, other_than=start, among=len(number))
+            expected, info = env.reset()
+            np.testing.assert_array_equal(observation[i], expected)
+            assert entry(infos, i) == info
+
+        reset(*first)
+        total_hits = 0
+        for action, (observations, rewards, terminated, truncated, infos) in zip(
+            actions, record, strict=True
+        ):
+            own = infos["final_info"] if truncated[i] else infos
+            if own["hits"][i] > total_hits:
+                landing, goal = number[own["position"][i]], number[own["goal"][i]]
+                script.choose(landing, other_than=goal, among=len(number))
+                hits += 1
+            observation, *expected, info = env.step(action[i])
+            seen = infos["final_obs"][i] if truncated[i] else observations[i]
+            np.testing.assert_array_equal(seen, observation)
+            assert [rewards[i], terminated[i], truncated[i]] == expected
+            assert entry(own, i) == info
+            assert script.numbers == []
+            total_hits = info["hits"]
+            if truncated[i]:
+                reset(observations, infos)
+                total_hits = 0
+    assert hits > 10
+
+
+def layout(infos):
+    """Keys, array types and which entries are filled."""
+    described = {}
+    for key, value in infos.items():
+        if isinstance(value, dict):
+            described[key] = layout(value)
+        elif key.startswith("_"):
+            described[key] = (value.dtype, value.tolist())
+        elif value.dtype == object:
+            described[key] = [
+                (type(one), getattr(one, "shape", None), getattr(one, "dtype", None)) for one in value
+            ]
+        else:
+            described[key] = (value.dtype, value.shape)
+    return described
+
+
+def test_results_are_laid_out_as_by_gymnasiums_vector_environment():
+    arguments = {"num_envs": 3, "max_episode_steps": 5, "size": 5}
+    batch = gym.make_vec("PlasticMaze-v0", **arguments)
+    model = gym.make_vec(
+        "PlasticMaze-v0",
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
+        **arguments,
+    )
+    assert isinstance(model, SyncVectorEnv)
+    assert batch.metadata["autoreset_mode"] is model.metadata["autoreset_mode"]
+    for name in ("observation_space", "action_space", "single_observation_space", "single_action_space"):
+        assert getattr(batch, name) == getattr(model, name)
+    assert layout(batch.reset(seed=0)[1]) == layout(model.reset(seed=0)[1])
+    mask = np.array([False, True, False])
+    ends = 0
+    for step, actions in enumerate(np.random.default_rng(0).integers(4, size=(30, 3))):
+        if step == 7:  # from here on, the mazes' episodes end at different steps
+            ours, theirs = (envs.reset(options={"reset_mask": mask.copy()}) for envs in (batch, model))
+            assert layout(ours[1]) == layout(theirs[1])
+        *ours, infos = batch.step(actions)
+        *theirs, expected = model.step(actions)
+        assert layout(infos) == layout(expected)
+        for one, other in zip(ours, theirs, strict=True):
+            assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        np.testing.assert_array_equal(ours[2:], theirs[2:])
+        ends += ours[3].any()
+    assert ends == 1 + 2 * 4 + 1
+
+
+def play(envs, seed, steps=290):
+    observations, infos = envs.reset(seed=seed)
+    results = [observations, infos["goal"]]
+    for actions in np.random.default_rng(0).integers(4, size=(steps, envs.num_envs)):
+        observations, rewards, _, truncated, infos = envs.step(actions)
+        results += [observations, rewards, truncated, infos["goal"], infos["position"], infos["hits"]]
+    return results
+
+
+@pytest.mark.parametrize("seed", [3, [3, 1, 4, 1]])
+def test_seeds_decide_everything(seed):
+    arguments = {"num_envs": 4, "size": 5, "max_episode_steps": 100}
+    one, two = (play(PlasticMazeVectorEnv(**arguments), seed) for _ in range(2))
+    for left, right in zip(one, two, strict=True):
+        np.testing.assert_array_equal(left, right)
+    other = play(PlasticMazeVectorEnv(**arguments), 4 if seed == 3 else [3, 1, 4, 2])
+    assert any((left != right).any() for left, right in zip(one, other, strict=True))
+    assert one[-1].sum() > 0
+
+
+def test_reset_without_a_seed_goes_on():
+    for again in (None, [None] * 16):
+        envs = PlasticMazeVectorEnv(16)
+        first = envs.reset(seed=0)[1]["goal"].tolist()
+        second = envs.reset(seed=again)[1]["goal"].tolist()
+        assert first != second
+        envs.reset(seed=0)
+        assert envs.reset(seed=again)[1]["goal"].tolist() == second
+
+
+def test_masked_reset_leaves_the_others_alone():
+    envs = PlasticMazeVectorEnv(3, size=5, max_episode_steps=50, observe_time=True)
+    envs.reset(seed=0)
+    for _ in range(10):
+        before, *_, infos = envs.step([0, 1, 2])
+    mask = np.array([True, False, True])
+    options = {"reset_mask": mask}
+    after, fresh = envs.reset(options=options)
+    assert options == {"reset_mask": mask}
+    np.testing.assert_array_equal(after[1], before[1])
+    np.testing.assert_array_equal(after[mask, -2:], 0)
+    assert fresh["_position"].tolist() == mask.tolist()
+    assert fresh["position"].tolist() == [(3, 3), None, (3, 3)]
+    infos = envs.step([0, 0, 0])[4]
+    assert infos["_position"].all()
+    ends = [envs.step([0, 0, 0])[3].tolist() for _ in range(49)]
+    assert ends[38] == [False, True, False]
+    assert ends[48] == [True, False, True]
+    assert sum(map(sum, ends)) == 3
+
+
+def test_returned_arrays_never_change():
+    envs = PlasticMazeVectorEnv(4, size=5, max_episode_steps=9, observe_time=True)
+    kept = [envs.reset(seed=0)]
+    copies = copy.deepcopy(kept)
+    for actions in np.random.default_rng(0).integers(4, size=(60, 4)):
+        kept.append(envs.step(actions))
+        copies.append(copy.deepcopy(kept[-1]))
+        actions[:] = 3
+    for original, duplicate in zip(kept, copies, strict=True):
+        assert data_equivalence(original, duplicate, exact=True)
+
+
+def test_changing_returned_arrays_changes_nothing():
+    plain, vandalised = (PlasticMazeVectorEnv(4, size=5, max_episode_steps=9) for _ in range(2))
+    results = [plain.reset(seed=0), vandalised.reset(seed=0)]
+    for actions in np.random.default_rng(0).integers(4, size=(60, 4)):
+        for array in (*results[1][:-1], *results[1][-1].values()):
+            if isinstance(array, np.ndarray):
+                array[:] = 1
+        results = [plain.step(actions), vandalised.step(actions)]
+        assert data_equivalence(*results, exact=True)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda envs: pickle.loads(pickle.dumps(envs))])
+def test_copies_go_on_alike(duplicate):
+    envs = PlasticMazeVectorEnv(3, size=5, max_episode_steps=20)
+    envs.reset(seed=0)
+    for _ in range(7):
+        envs.step([0, 1, 2])
+    twin = duplicate(envs)
+    for actions in np.random.default_rng(0).integers(4, size=(60, 3)):
+        assert data_equivalence(envs.step(actions), twin.step(actions), exact=True)
+
+
+def test_make_vec_uses_the_batch_and_the_registered_limit():
+    envs = gym.make_vec("PlasticMazePrevAction-v0", num_envs=2)
+    assert type(envs) is PlasticMazeVectorEnv
+    assert envs.spec.kwargs["vectorization_mode"] == "vector_entry_point"
+    assert (envs.num_envs, envs.max_episode_steps) == (2, 250)
+    assert envs.observation_space.shape == (2, 14)
+    assert gym.make_vec("PlasticMaze-v0", max_episode_steps=10).max_episode_steps == 10
+    envs.reset(seed=0)
+    ends = [envs.step(envs.action_space.sample())[3].tolist() for _ in range(500)]
+    assert [step for step, end in enumerate(ends) if end == [True, True]] == [249, 499]
+    assert sum(map(sum, ends)) == 4
+    envs.close()
+    envs.close()
+    assert envs.closed
+
+
+def test_observations_lie_in_the_space():
+    envs = PlasticMazeVectorEnv(8, observe_previous_action=True, observe_time=True, time_scale=1)
+    observations, _ = envs.reset(seed=0)
+    assert observations in envs.observation_space
+    for actions in np.random.default_rng(0).integers(4, size=(300, 8)):
+        assert envs.step(actions)[0] in envs.observation_space
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.uint64, list])
+def test_actions_of_any_integer_type(kind):
+    actions = [0, 1, 2, 3]
+    envs, same = PlasticMazeVectorEnv(4), PlasticMazeVectorEnv(4)
+    envs.reset(seed=0)
+    same.reset(seed=0)
+    given = kind(actions) if kind is list else np.array(actions, dtype=kind)
+    assert data_equivalence(envs.step(given), same.step(np.array(actions)), exact=True)
+
+
+def test_single_and_batched_environment_take_the_same_arguments():
+    single, batch = PlasticMazeEnv.__init__.__kwdefaults__, PlasticMazeVectorEnv.__init__.__kwdefaults__
+    assert batch == {**single, "max_episode_steps": 250}
