@@ -85,3 +85,12 @@ def check_flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false, got {value!r}")
     return value
+
+
+def split_env_id(env_id: str) -> tuple[str, str]:
+    """The module and the name in an environment's id; the module is empty where the id has none in front.
+
+    ``"plastic_rl:PlasticMaze-v0"`` becomes ``("plastic_rl", "PlasticMaze-v0")``.
+    """
+    module, _, name = env_id.rpartition(":")
+    return module, name

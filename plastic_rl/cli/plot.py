@@ -11,6 +11,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from plastic_rl.analysis import plots
 from plastic_rl.analysis.lifetime import Lifetimes, joined, record_lifetimes
+from plastic_rl.arguments import split_env_id
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.user_input import bad_input, checked_seed, make_env
 from plastic_rl.envs import reference_levels
@@ -30,7 +31,7 @@ def plot(arguments: argparse.Namespace) -> int:
     with bad_input(ValueError, OSError):
         seed = checked_seed(arguments.seed)
         records = {folder: runs.read_config(folder) for path in arguments.runs for folder in find_runs(path)}
-        env_ids = sorted({record["env_id"].rpartition(":")[2] for record in records.values()})
+        env_ids = sorted({split_env_id(record["env_id"])[1] for record in records.values()})
         if len(env_ids) > 1:
             raise CommandError(f"the runs are on different environments: {', '.join(env_ids)}")
         for folder in records:

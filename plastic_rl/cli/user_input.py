@@ -11,6 +11,7 @@ import gymnasium as gym
 import torch as th
 from stable_baselines3.common.vec_env import VecEnv
 
+from plastic_rl.arguments import split_env_id
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.runs.folder import MAX_SEED
 from plastic_rl.training.vec_env import make_vec_env
@@ -55,8 +56,8 @@ def settings_fit(settings: Mapping[str, Any], owner: str) -> Iterator[None]:
 
 def make_env(env_id: str, env_kwargs: dict[str, Any], n_envs: int, seed: int) -> VecEnv:
     """The vector environment; whatever is wrong with its id or arguments is the user's error."""
-    module, colon, name = env_id.rpartition(":")
-    if colon and (not module or module.startswith(".")):
+    module, name = split_env_id(env_id)
+    if ":" in env_id and (not module or module.startswith(".")):
         raise CommandError(f"{env_id!r}: {module!r} is not the full name of a module")
     with bad_input(ImportError):
         if module:
@@ -93,7 +94,7 @@ def checked_seed(seed: int) -> int:
 
 def same_env(one: str, other: str) -> bool:
     """Whether two ids name the same environment, with or without its module in front."""
-    return one.rpartition(":")[2] == other.rpartition(":")[2]
+    return split_env_id(one)[1] == split_env_id(other)[1]
 
 
 def shown_env(env_id: str, env_kwargs: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.type_aliases import GymEnv
 
+from plastic_rl.arguments import split_env_id
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.settings import RunConfig
 from plastic_rl.training.a2c import PlasticA2C
@@ -49,7 +50,7 @@ def available(folder: Path | None = None) -> list[str]:
 
 def agent_name(env_id: str) -> str:
     """The name under which an environment's agent is stored: the id without its module."""
-    return env_id.rpartition(":")[2]
+    return split_env_id(env_id)[1]
 
 
 def load_pretrained(
@@ -135,7 +136,7 @@ def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int =
     record = runs.read_config(run)
     if record["algo"] != _ALGO:
         raise ValueError(f"{run} is a run of {record['algo']}, not of {_ALGO}")
-    env_id, env_kwargs = record["env_id"].rpartition(":")[2], record["env_kwargs"]
+    env_id, env_kwargs = agent_name(record["env_id"]), record["env_kwargs"]
     env = make_vec_env(env_id, record["n_envs"], env_kwargs=env_kwargs)
     model = runs.load_model(runs.find_model(run), _ALGO, env, "cpu")
     original = _score(model, env_id, env_kwargs, episodes)

@@ -14,6 +14,7 @@ import gymnasium as gym
 import yaml
 from gymnasium.envs.registration import load_env_creator
 
+from plastic_rl.arguments import split_env_id
 from plastic_rl.envs.tasks.episodic import EpisodicTaskEnv
 from plastic_rl.runs.plain_yaml import check_names, load_yaml, merge
 
@@ -158,7 +159,7 @@ def load_config(
     if algo not in ALGORITHMS:
         raise ValueError(f"unknown algorithm {algo!r}: choose one of {', '.join(ALGORITHMS)}")
     path = Path(config) if config is not None else default_config_path(algo)
-    name = env_id.rpartition(":")[2]
+    _, name = split_env_id(env_id)
     entry, settings = _read_entry(path, name)
     allowed = allowed_keys(algo)
     _check_keys(settings, allowed, f"in entry {entry!r} of {path}")
@@ -184,7 +185,7 @@ def default_algorithm(env_id: str) -> str:
     Raises:
         ImportError: the module that the id names cannot be imported.
     """
-    module, _, name = env_id.rpartition(":")
+    module, name = split_env_id(env_id)
     if module and not module.startswith("."):
         importlib.import_module(module)
     if name not in gym.registry:

@@ -20,7 +20,7 @@ from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from plastic_rl.arguments import check_count
+from plastic_rl.arguments import check_count, split_env_id
 
 _PLAIN_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _FINAL_KEYS = ("final_obs", "final_info")  # of the episodes that ended in this step
@@ -239,7 +239,7 @@ def has_batched_form(env_id: str, render_mode: str | None = None) -> bool:
 
 def _batched_metadata(env_id: str) -> dict[str, Any]:
     """Return the metadata of the id's batched class, or nothing if it has none that can be used."""
-    module, _, name = env_id.rpartition(":")
+    module, name = split_env_id(env_id)
     if module:
         importlib.import_module(module)
     spec = gym.registry.get(name)

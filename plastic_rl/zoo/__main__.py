@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 
+from plastic_rl.arguments import split_env_id
 from plastic_rl.zoo.registration import register
 from plastic_rl.zoo.sampler import ALGO
 
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = _command(command)
     except ImportError as error:
         return _fail(f'{error} (RL-Zoo comes with pip install "plastic-rl[zoo]")')
-    module, _, name = (given.env or "").rpartition(":")
+    module, name = split_env_id(given.env or "")
     if module and command in _ON_ENVIRONMENTS:
         try:
             import_module(module)
