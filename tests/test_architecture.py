@@ -108,8 +108,9 @@ def test_every_module_is_used():
     assert set(MODULES) - reached == set()
 
 
-def test_the_arguments_module_imports_nothing_of_the_package():
-    assert imported("plastic_rl.arguments", lazy=True) == set()
+@pytest.mark.parametrize("name", ["plastic_rl.arguments", "plastic_rl.files"])
+def test_what_every_room_may_use_imports_nothing_of_the_package(name):
+    assert imported(name, lazy=True) == set()
 
 
 def test_the_environments_need_no_torch():

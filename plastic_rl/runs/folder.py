@@ -19,6 +19,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
 from stable_baselines3.common.vec_env import VecEnv
 
+from plastic_rl.arguments import split_env_id
+from plastic_rl.files import atomic
 from plastic_rl.runs.plain_yaml import check_names, dump_yaml, load_yaml
 from plastic_rl.runs.settings import ALGORITHMS, algorithm_class
 
@@ -39,7 +41,7 @@ _MONITOR_COLUMNS = {"r", "l", "t"}
 def next_free_folder(algo: str, env_id: str, root: Path = Path("runs")) -> Path:
     """The default folder of a new run, ``runs/<algo>/<env_id>_<n>``, with the next free number."""
     parent = root / algo
-    name = env_id.rpartition(":")[2].replace("/", "-")
+    name = split_env_id(env_id)[1].replace("/", "-")
     number = 1
     while (parent / f"{name}_{number}").exists():
         number += 1
@@ -133,9 +135,8 @@ def versions() -> dict[str, str]:
 
 def save_model(model: BaseAlgorithm, path: Path) -> None:
     """Save the model so that `path` always holds a whole model, even if the process is killed meanwhile."""
-    partial = path.with_name(f"{path.stem}.partial.zip")
-    model.save(partial)
-    os.replace(partial, path)
+    with atomic(path) as partial:
+        model.save(partial)
 
 
 def find_model(path: str | Path) -> Path:
@@ -293,6 +294,5 @@ def _read_text(path: Path) -> str:
 
 
 def _replace_text(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with atomic(path) as partial:
+        partial.write_text(text, encoding="utf-8")

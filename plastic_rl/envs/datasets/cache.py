@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plastic_rl.envs.datasets.members import files_below
+from plastic_rl.files import atomic
 
 logger = logging.getLogger(__name__)
 
@@ -102,14 +102,8 @@ def _store(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write the file at once, so that no other process ever sees a part of it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                np.savez(stream, allow_pickle=False, **arrays)
-            os.replace(temporary, file)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with atomic(file) as partial, partial.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
     except OSError as error:
         logger.warning(
             "cannot keep the decoded images in %s, the next start decodes them again: %s", file, error
