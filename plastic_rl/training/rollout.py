@@ -2,58 +2,61 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-import itertools
-import types
+import logging
+import weakref
 
 import numpy as np
 import torch
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.type_aliases import PyTorchObs
-from torch import Tensor, nn
+from torch import Tensor
 
 from plastic_rl.ops.plastic_rnn import PlasticState, Recording, plastic_rnn_replay
 from plastic_rl.policies import PlasticPolicy, PlasticRNN, PolicyState
+from plastic_rl.training.modes import why_modes_differ
+
+logger = logging.getLogger(__name__)
 
 _SEQUENCE_METHODS = ("forward", "evaluate_actions", "run_cores")
 _DISTRIBUTION_METHODS = ("action_distribution", "_get_action_dist_from_latent")
+# What was last logged of each policy.
+_logged: weakref.WeakKeyDictionary[PlasticPolicy, str | None] = weakref.WeakKeyDictionary()
 
 
 def can_record(policy: PlasticPolicy, buffer: RolloutBuffer) -> bool:
     """Whether acting is at the same time the training forward pass, so that it need not be run again.
 
-    That holds for a recurrent core in a policy that acts as ``PlasticPolicy`` does, whose layers do the same
-    in training and in evaluation mode: none of them looks at ``self.training``, as dropout and batch
-    normalization do.
+    That holds for a recurrent core in a policy that acts as ``PlasticPolicy`` does and whose features and
+    heads are the same in training and in evaluation mode: no dropout, no batch normalization. Which way it
+    went, and why, is logged once per policy.
     """
+    reason = _why_not(policy, buffer) or why_modes_differ(policy)
+    if _logged.get(policy, "") != reason:
+        _logged[policy] = reason
+        name = type(policy).__name__
+        if reason is None:
+            logger.info("%s: what acting computes serves the training, too", name)
+        else:
+            logger.info("%s: every update runs its rollout again, because %s", name, reason)
+    return reason is None
+
+
+def _why_not(policy: PlasticPolicy, buffer: RolloutBuffer) -> str | None:
+    """What keeps this kind of policy and buffer from being recorded."""
     if not isinstance(policy.core, PlasticRNN):
-        return False
-    plain_buffer = type(buffer) in (RolloutBuffer, DictRolloutBuffer)
-    own = _has_own(policy, _SEQUENCE_METHODS)
-    kinds: set[type] = {type(module) for module in policy.modules()}
-    return own and plain_buffer and not any(_looks_at_mode(kind) for kind in kinds)
+        return f"its core {type(policy.core).__name__} cannot be recorded"
+    if type(buffer) not in (RolloutBuffer, DictRolloutBuffer):
+        return f"its buffer is {type(buffer).__name__}"
+    if not _has_own(policy, _SEQUENCE_METHODS):
+        return f"it overrides one of {', '.join(_SEQUENCE_METHODS)}"
+    return None
 
 
 def _has_own(policy: PlasticPolicy, names: tuple[str, ...]) -> bool:
     """Whether these methods are those of ``PlasticPolicy``, overridden neither by class nor on the object."""
     own = (getattr(PlasticPolicy, name) for name in names)
     return all(getattr(getattr(policy, n), "__func__", None) is f for n, f in zip(names, own, strict=True))
-
-
-@functools.cache
-def _looks_at_mode(module: type) -> bool:
-    """Whether any method of this class, short of ``nn.Module``'s own, mentions ``training``."""
-    classes = itertools.takewhile(lambda cls: cls is not nn.Module, module.__mro__)
-    methods = (inspect.unwrap(value) for cls in classes for value in vars(cls).values() if callable(value))
-    return any(_mentions_training(getattr(method, "__code__", None)) for method in methods)
-
-
-def _mentions_training(code: object) -> bool:
-    if not isinstance(code, types.CodeType):
-        return False
-    return "training" in code.co_names or any(_mentions_training(inner) for inner in code.co_consts)
 
 
 def _sample_categorical(logits: Tensor) -> Tensor:
