@@ -1,15 +1,15 @@
-"""The scripts of benchmarks/ as modules."""
+"""The package benchmarks/ of the checkout, importable."""
 
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def scripts(monkeypatch: pytest.MonkeyPatch) -> Path:
-    if not BENCHMARKS.is_dir():
+def checkout(monkeypatch: pytest.MonkeyPatch) -> Path:
+    if not (ROOT / "benchmarks").is_dir():
         pytest.skip("not a checkout")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return BENCHMARKS
+    monkeypatch.syspath_prepend(str(ROOT))
+    return ROOT

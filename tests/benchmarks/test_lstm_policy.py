@@ -13,7 +13,7 @@ from plastic_rl.training.rollout import can_record
 
 @pytest.fixture
 def lstm() -> Any:
-    import lstm_policy
+    from benchmarks import lstm_policy
 
     return lstm_policy
 

@@ -1,7 +1,6 @@
 """The comparison of conditions: its settings, runs that stop and go on, its table and figure."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,7 @@ PlasticMaze-v0:
 
 @pytest.fixture
 def conditions(monkeypatch: pytest.MonkeyPatch) -> Any:
-    import maze_conditions
+    from benchmarks.science import maze_conditions
 
     monkeypatch.setattr(maze_conditions, "EVALUATION_EPISODES", 4)
     return maze_conditions
@@ -32,7 +31,7 @@ def conditions(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def report() -> Any:
-    import maze_report
+    from benchmarks.science import maze_report
 
     return maze_report
 
@@ -83,9 +82,8 @@ def test_an_entry_for_one_environment_beats_the_common_one(conditions: Any, sett
 
 
 def test_the_real_settings_make_agents_of_the_right_kinds(conditions: Any) -> None:
-    import lstm_policy
-
     import plastic_rl
+    from benchmarks import lstm_policy
 
     env = plastic_rl.make_vec_env(ENV_ID, 2, env_kwargs={"render_mode": None})
     sizes = {}
@@ -142,12 +140,12 @@ def test_runs_of_other_settings_are_not_mixed_in(conditions: Any, settings: Path
 
 
 @pytest.mark.slow
-def test_the_command_trains_reports_and_skips_what_is_finished(scripts: Path, settings: Path) -> None:
+def test_the_command_trains_reports_and_skips_what_is_finished(checkout: Path, settings: Path) -> None:
     output = settings.parent / "out"
-    command = [sys.executable, str(scripts / "maze_conditions.py"), "--config", str(settings)]
+    command = [sys.executable, "-m", "benchmarks.science.maze_conditions", "--config", str(settings)]
     command += ["--conditions", "full", "none", "--seeds", "3", "--episodes", "2", "--jobs", "2"]
     command += ["--output", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "0 of 2 runs are finished" in done.stdout
     folder = output / ENV_ID
@@ -159,7 +157,7 @@ def test_the_command_trains_reports_and_skips_what_is_finished(scripts: Path, se
     shutil.rmtree(folder / "none")
     (folder / "none").mkdir()
     (folder / "none" / "seed_3").write_text("in the way")
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "1 of 2 runs are finished" in done.stdout
     assert "failed: none, seed 3" in done.stderr

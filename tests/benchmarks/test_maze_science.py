@@ -14,7 +14,7 @@ from plastic_rl.training.a2c import PlasticA2C
 
 @pytest.fixture
 def science(monkeypatch: pytest.MonkeyPatch) -> Any:
-    import maze_science
+    from benchmarks.science import maze_science
 
     monkeypatch.setattr(maze_science, "SHOWN_SEEDS", 3)
     return maze_science

@@ -1,9 +1,7 @@
 """Tasks that need memory: what is learned on them, and the benchmark that compares algorithms there."""
 
-import importlib.util
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +15,6 @@ from plastic_rl.runs.settings import load_config
 from plastic_rl.training.a2c import PlasticA2C
 from plastic_rl.training.evaluation import evaluate
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks/memory.py"
 REPEAT = "popgym-RepeatPreviousEasy-v0"
 
 
@@ -76,18 +73,10 @@ def test_what_memory_is_worth_in_repeat_previous() -> None:
 
 
 @pytest.fixture
-def memory() -> Iterator[ModuleType]:
-    """The benchmark script as a module."""
-    if not SCRIPT.is_file():
-        pytest.skip("the benchmarks are not in the source distribution")
-    spec = importlib.util.spec_from_file_location("benchmarks_memory", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def memory() -> ModuleType:
+    from benchmarks.science import memory
+
+    return memory
 
 
 def test_all_algorithms_get_the_same_budget(memory: ModuleType) -> None:

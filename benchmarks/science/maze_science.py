@@ -1,6 +1,7 @@
 """What plasticity does within a lifetime in the maze: figures, an animation, the cost of losing the trace.
 
-    python benchmarks/maze_science.py MODEL [--env-id PlasticMaze-v0] [--output science] [--episodes 256]
+    python -m benchmarks.science.maze_science MODEL [--env-id PlasticMaze-v0] [--output science]
+        [--episodes 256]
 
 MODEL is a run's folder, a model file, or the id of an environment that a trained agent comes with the package
 for. In the output folder it leaves

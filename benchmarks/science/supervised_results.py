@@ -1,6 +1,6 @@
 """The paper's supervised tasks: how far plastic networks and others get on data that training has not seen.
 
-    python benchmarks/supervised_results.py [--experiments patterns patterns-50 images omniglot]
+    python -m benchmarks.science.supervised_results [--experiments patterns patterns-50 images omniglot]
                                             [--variants full ...] [--seeds 0 1 2] [--scale 1.0]
                                             [--folder runs/supervised]
 

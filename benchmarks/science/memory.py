@@ -1,6 +1,6 @@
 """Who needs memory: A2C, PlasticA2C and RecurrentPPO on environments that hide what must be remembered.
 
-    python benchmarks/memory.py [--envs CartPoleNoVel-v1 ...] [--algorithms A2C ...] [--seeds 0 1 2]
+    python -m benchmarks.science.memory [--envs CartPoleNoVel-v1 ...] [--algorithms A2C ...] [--seeds 0 1 2]
                                 [--folder runs/memory]
 
 Needs `pip install -e ".[envs,zoo]"`. Every run trains with the settings of `zoo_configs/`, all algorithms of

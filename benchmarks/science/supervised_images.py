@@ -1,6 +1,6 @@
 """What the image networks of `supervised_results.py` make of unseen images.
 
-    python benchmarks/supervised_images.py [runs/supervised/images] [--output docs/figures] [--seed 0]
+    python -m benchmarks.science.supervised_images [runs/supervised/images] [--output docs/figures] [--seed 0]
 
 Draws reconstructions and the matrices w and alpha of the network `full`, and prints what the squared error is
 of answers that need no network: zero (grey), the mean training image, and a mirrored copy of the half that is
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from supervised_results import BATCH, EXPERIMENTS, TEST_SEED
 
+from benchmarks.science.supervised_results import BATCH, EXPERIMENTS, TEST_SEED
 from plastic_rl import ImageCompletionTask, SupervisedMetaLearner
 from plastic_rl.analysis.plots import plastic_matrices, reconstructions, weight_matrices
 from plastic_rl.envs.tasks.completion import erased

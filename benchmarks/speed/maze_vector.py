@@ -1,6 +1,6 @@
 """Steps per second of the batched maze environment against Gymnasium's SyncVectorEnv of the single one.
 
-    python benchmarks/maze_vector.py [--repeats 5] [--num-envs 1 16 64 256 1024]
+    python -m benchmarks.speed.maze_vector [--repeats 5] [--num-envs 1 16 64 256 1024]
 
 Both take the same random actions, turn and turn about; the medians over the repeats are reported. A step of a
 batch of B environments counts as B steps.

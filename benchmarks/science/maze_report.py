@@ -1,6 +1,6 @@
 """Figure and table of the maze's conditions, from the runs that maze_conditions.py leaves.
 
-    python benchmarks/maze_report.py runs/conditions/PlasticMaze-v0
+    python -m benchmarks.science.maze_report runs/conditions/PlasticMaze-v0
 
 `write_report` is also what maze_conditions.py calls at its end. Minutes are those of the training itself,
 with one thread, beside as many other runs as --jobs allowed. Intervals are 95 % percentile bootstraps over

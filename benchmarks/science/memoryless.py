@@ -1,6 +1,6 @@
 """How far an agent without memory can get on CartPole without velocities.
 
-    python benchmarks/memoryless.py [--seeds 0 1 2] [--velocities]
+    python -m benchmarks.science.memoryless [--seeds 0 1 2] [--velocities]
 
 Searches among networks that push right with a probability that depends on what is seen now, by the
 cross-entropy method: of many networks the best tenth tells where to draw the next ones from. What the search

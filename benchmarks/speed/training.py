@@ -1,7 +1,7 @@
 """Environment steps per second of whole training runs, and where the time goes.
 
-    python benchmarks/training.py [--env-id PlasticMaze-v0] [--n-envs 16 32 64 128] [--repeats 3]
-    python benchmarks/training.py --hidden-size 200 --n-steps 250 --rule hebb          the paper's
+    python -m benchmarks.speed.training [--env-id PlasticMaze-v0] [--n-envs 16 32 64 128] [--repeats 3]
+    python -m benchmarks.speed.training --hidden-size 200 --n-steps 250 --rule hebb          the paper's
 
 Every run is PlasticA2C with the settings of the command line, on the batched environment with its monitor
 and a callback, as `plastic-rl train` runs it. The number of environments takes turns; medians over repeats

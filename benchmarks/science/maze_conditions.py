@@ -1,6 +1,6 @@
 """The maze with full, homogeneous and no plasticity, with neuromodulation, and with an LSTM of the same size.
 
-    python benchmarks/maze_conditions.py [--env-id PlasticMaze-v0] [--conditions full none ...]
+    python -m benchmarks.science.maze_conditions [--env-id PlasticMaze-v0] [--conditions full none ...]
         [--seeds 0 1 2 3 4] [--episodes 60000] [--jobs 2] [--output runs/conditions]
 
 All conditions are trained by the same algorithm, PlasticA2C, with the settings of zoo_configs/plastic_a2c.yml
@@ -28,14 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
-import lstm_policy
-import maze_report
 import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
 import plastic_rl
+from benchmarks import lstm_policy
+from benchmarks.science import maze_report
 from plastic_rl.analysis.lifetime import record_lifetimes
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.callbacks import EpisodeLogCallback, SaveModelCallback

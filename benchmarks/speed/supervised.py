@@ -1,6 +1,6 @@
 """Episodes trained per second on the supervised tasks, against plain automatic differentiation.
 
-    python benchmarks/supervised.py [--tasks pattern image] [--batch 1 2] [--repeats 5] [--threads 2]
+    python -m benchmarks.speed.supervised [--tasks pattern image] [--batch 1 2] [--repeats 5] [--threads 2]
 
 One training step is the forward pass over whole episodes, the backward pass from the error of the last
 answer, and the optimiser's step, as `SupervisedMetaLearner` takes it. The plain network is the same one on

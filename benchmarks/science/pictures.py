@@ -1,6 +1,6 @@
 """The pictures of the environments in docs/environments.md, one of each.
 
-    PLASTIC_RL_DATA=... python benchmarks/pictures.py [--output docs/figures]
+    PLASTIC_RL_DATA=... python -m benchmarks.science.pictures [--output docs/figures]
 
 Needs Omniglot and CIFAR-10 (`plastic-rl data fetch`). Nothing here is trained. In the maze the way to the
 goal is taken from `info`; the other episodes are answered by methods that fit on a line: the drawing that
@@ -72,7 +72,7 @@ def walked(seed: int, hits: int) -> np.ndarray:
 def main() -> None:
     """Draw them all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=Path(__file__).parents[1] / "docs" / "figures")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parents[2] / "docs" / "figures")
     output = parser.parse_args().output
     pictures = {
         "maze": walked(seed=0, hits=3),

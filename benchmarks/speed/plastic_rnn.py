@@ -1,7 +1,7 @@
 """How fast the plastic operator is, against its reference and against the memory bandwidth of the machine.
 
-    python benchmarks/plastic_rnn.py                   the headline configuration
-    python benchmarks/plastic_rnn.py --sweep n         cost over N (also: steps, batch, rule)
+    python -m benchmarks.speed.plastic_rnn                   the headline configuration
+    python -m benchmarks.speed.plastic_rnn --sweep n         cost over N (also: steps, batch, rule)
 
 Both backends run the same inputs in the same process, turn about, after a warm-up; times are medians. A speed
 is printed only if every output and gradient of the same run agrees with the reference.
@@ -223,15 +223,19 @@ def stream_bandwidth(n: int, threads: int, repeats: int = 15) -> float:
 def peak_memory(config: Config, backend: str) -> float:
     """Bytes that forward and backward add to the memory of a fresh process, at their peak (Linux)."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from plastic_rnn import *\n"
-        "config = Config(*(type(f)(v) for f, v in zip((0, 0, 0, '', '', 0.0), sys.argv[3:])))\n"
-        "Problem(replace(config, steps=2, batch=1)).run(sys.argv[2]); problem = Problem(config)\n"
-        "print(added_at_peak(lambda: problem.run(sys.argv[2])))\n"
+        "import sys; from benchmarks.speed.plastic_rnn import *\n"
+        "config = Config(*(type(f)(v) for f, v in zip((0, 0, 0, '', '', 0.0), sys.argv[2:])))\n"
+        "Problem(replace(config, steps=2, batch=1)).run(sys.argv[1]); problem = Problem(config)\n"
+        "print(added_at_peak(lambda: problem.run(sys.argv[1])))\n"
     )
     fields = (config.n, config.steps, config.batch, config.rule, config.alpha, config.eta)
-    arguments = [str(Path(__file__).parent), backend, *map(str, fields)]
+    arguments = [backend, *map(str, fields)]
     result = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, *arguments],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return float(result.stdout)
 

@@ -1,0 +1,1 @@
+"""What the networks learn: the comparisons and figures of docs/."""
