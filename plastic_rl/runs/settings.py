@@ -177,10 +177,15 @@ def load_config(
     return RunConfig(env_id=env_id, algo=algo, settings=settings, source=path, **run)
 
 
-def default_algorithm(env_id: str) -> str:
+def default_algorithm(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> str:
     """What an environment is trained with if nobody says: ``supervised`` for an `EpisodicTaskEnv`.
 
-    All others, and those that are registered as a function, get ``plastic_a2c``.
+    All others, and ids that are not registered, get ``plastic_a2c``.
+
+    Args:
+        env_id: the environment's id.
+        env_kwargs: its arguments. An environment that is registered as a function is made with them, to see
+            what it is.
 
     Raises:
         ImportError: the module that the id names cannot be imported.
@@ -192,7 +197,13 @@ def default_algorithm(env_id: str) -> str:
         return "plastic_a2c"
     entry_point = gym.spec(name).entry_point
     creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
-    episodic = isinstance(creator, type) and issubclass(creator, EpisodicTaskEnv)
+    if isinstance(creator, type):
+        # The class says it, without the data that making one may need.
+        episodic = issubclass(creator, EpisodicTaskEnv)
+    else:
+        env = gym.make(name, **(env_kwargs or {}))
+        episodic = isinstance(env.unwrapped, EpisodicTaskEnv)
+        env.close()
     return "supervised" if episodic else "plastic_a2c"
 
 

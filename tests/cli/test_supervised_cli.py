@@ -69,6 +69,32 @@ def test_the_learner_is_chosen_by_the_environment(monkeypatch: pytest.MonkeyPatc
     assert hyperparams("Own-v0")["policy"] == "PlasticRNNPolicy"
 
 
+# Registered as docs/environments.md does it. Stable-Baselines3 asks every environment for pictures.
+@pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array' that is not in the possible:UserWarning")
+def test_a_task_that_is_registered_as_a_function_is_trained_on_whole_episodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = gym.envs.registration.EnvSpec("Own-v0", lambda: EpisodicTaskEnv(PatternMemoryTask(n_bits=8)))
+    monkeypatch.setitem(gym.registry, "Own-v0", spec)
+    assert default_algorithm("Own-v0") == "supervised"
+    folder = tmp_path / "run"
+    assert main(["train", "Own-v0", "--timesteps", "1000", "--output", str(folder), *QUICK]) == 0
+    assert runs.read_config(folder)["algo"] == "supervised"
+    assert SupervisedMetaLearner.load(folder / "model.zip", device="cpu").num_timesteps >= 1000
+    assert (folder / "learning_curve.png").is_file()
+    out = capsys.readouterr().out
+    assert "Note: no episode.gif: render_mode rgb_array: TypeError: " in out
+    assert main(["evaluate", str(folder), "--episodes", "4"]) == 0
+    assert main(["train", "Own-v0", "--env-kwargs", "size:3", "--output", str(tmp_path / "other")]) == 2
+    assert "unknown key 'size' among the arguments of Own-v0" in capsys.readouterr().err
+
+
+def test_an_environment_that_is_registered_as_a_function_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = gym.envs.registration.EnvSpec("Own-v0", lambda: gym.make("CartPole-v1"))
+    monkeypatch.setitem(gym.registry, "Own-v0", spec)
+    assert default_algorithm("Own-v0") == "plastic_a2c"
+
+
 @pytest.mark.parametrize("name", ["PlasticPatternMemory-v0", "PlasticOmniglot-v0", "Else-v0"])
 def test_every_entry_builds_the_learner(name: str) -> None:
     images = np.random.default_rng(0).integers(256, size=(80, 5, 31, 31), dtype=np.uint8)
