@@ -19,6 +19,7 @@ import numpy as np
 from gymnasium import spaces
 
 import plastic_rl
+from plastic_rl.analysis.playback import play
 from plastic_rl.envs import Lifetime, PreviousActionReward
 from plastic_rl.training.evaluation import mean_interval
 
@@ -87,15 +88,12 @@ def inner_returns(model: plastic_rl.PlasticA2C, lifetimes: int, forget: bool) ->
     """
     env = plastic_rl.make_vec_env(make_env, n_envs=lifetimes, seed=EVALUATION_SEED)
     returns = np.zeros((lifetimes, EPISODES))
-    observations, state = env.reset(), None
-    starts = np.ones(lifetimes, dtype=bool)
-    for _ in range(EPISODES * PULLS):
-        actions, state = model.predict(observations, state, starts)
-        observations, _, dones, infos = env.step(actions)
-        ended = np.array(["inner_return" in info for info in infos])
+    for step in play(model, env, EPISODES * PULLS):
+        ended = np.array(["inner_return" in info for info in step.infos])
         for i in np.flatnonzero(ended):
-            returns[i, infos[i]["inner_episode"]] = infos[i]["inner_return"]
-        starts = ended if forget else dones
+            returns[i, step.infos[i]["inner_episode"]] = step.infos[i]["inner_return"]
+        if forget:
+            step.starts[ended] = True
     env.close()
     return returns
 

@@ -16,6 +16,7 @@ import numpy as np
 
 import plastic_rl
 from plastic_rl.analysis.lifetime import Ablation, Lifetimes, record_lifetimes
+from plastic_rl.analysis.playback import save_gif
 from plastic_rl.analysis.plots import (
     lifetime_curves,
     neuron_order,
@@ -23,7 +24,7 @@ from plastic_rl.analysis.plots import (
     trace_animation,
     trace_snapshots,
 )
-from plastic_rl.training.evaluation import mean_interval, save_gif
+from plastic_rl.training.evaluation import mean_interval
 
 ENV_ID = "PlasticMazePrevAction-v0"
 BEFORE, AFTER = 30, 90  # animated steps around the first hit

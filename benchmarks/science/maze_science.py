@@ -29,10 +29,11 @@ from rich.progress import track
 import plastic_rl
 from plastic_rl.analysis import plots
 from plastic_rl.analysis.lifetime import Ablation, Lifetimes, record_lifetimes
+from plastic_rl.analysis.playback import save_gif
 from plastic_rl.analysis.plots import trace_animation
 from plastic_rl.analysis.plots.style import picture
 from plastic_rl.runs import folder as runs
-from plastic_rl.training.evaluation import mean_interval, save_gif
+from plastic_rl.training.evaluation import mean_interval
 
 STEPS = 250
 SHOWN_SEEDS = 15

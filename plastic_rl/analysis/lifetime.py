@@ -9,6 +9,7 @@ import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from plastic_rl.analysis.playback import play
 from plastic_rl.training.vec_env import make_vec_env
 
 Effect = Literal["freeze", "wipe", "wipe_once"]
@@ -203,27 +204,34 @@ def _play(
     """One lifetime in each of the environments."""
     n_envs = env.num_envs
     surgery = None if ablation is None else _Surgery(ablation, n_envs)
-    obs, state, starts = env.reset(), None, np.ones(n_envs, dtype=bool)
-    alive = starts.copy()
-    goals, positions = _column(env.reset_infos, "goal"), [_column(env.reset_infos, "position")]
-    rewards: list[np.ndarray] = []
+    goals: np.ndarray | None = None
+    positions: list[np.ndarray | None] = []
     traces: list[np.ndarray] = []
     frames: list[np.ndarray] = []
-    for t in range(max_steps):
-        if surgery is not None and state is not None:
+
+    def before(t: int, _: Any, state: Any) -> None:
+        nonlocal goals
+        if t == 0:
+            goals = _column(env.reset_infos, "goal")
+            positions.append(_column(env.reset_infos, "position"))
+        if state is not None and surgery is not None:
             surgery.operate(t, _trace(state))
-        if keep_traces and state is not None:
+        if state is not None and keep_traces:
             traces.append(_trace(state).copy())
         if keep_frames:
             frames.append(_picture(env))
-        actions, state = model.predict(obs, state, starts, deterministic)  # type: ignore[arg-type]
-        obs, reward, starts, infos = env.step(actions)
-        rewards.append(np.where(alive, reward.astype(np.float64), np.nan))
+
+    alive = np.ones(n_envs, dtype=bool)
+    rewards: list[np.ndarray] = []
+    state: Any = None
+    for t, step in enumerate(play(model, env, max_steps, deterministic, before)):
+        state = step.state
+        rewards.append(np.where(alive, step.rewards.astype(np.float64), np.nan))
         if surgery is not None:
-            surgery.notice(t, alive & (reward > 0))
-        place = _column(infos, "position")
+            surgery.notice(t, alive & (step.rewards > 0))
+        place = _column(step.infos, "position")
         positions.append(None if place is None else np.where(alive[:, None], place, -1))
-        alive &= ~starts
+        alive &= ~step.starts
         if not alive.any():
             break
     if keep_traces:

@@ -7,6 +7,7 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
+from plastic_rl.analysis.playback import RenderError, record_episode, save_gif
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.user_input import (
     bad_input,
@@ -23,8 +24,8 @@ from plastic_rl.runs.plain_yaml import parse_pairs
 from plastic_rl.runs.pretrained import agent_name, available, load_pretrained, read_record
 from plastic_rl.runs.settings import ALGORITHMS, default_algorithm
 from plastic_rl.training.episode_batches import task_of
-from plastic_rl.training.evaluation import CannotRender, evaluate_episodes, record_episode, save_gif
 from plastic_rl.training.evaluation import evaluate as evaluate_model
+from plastic_rl.training.evaluation import evaluate_episodes
 from plastic_rl.training.supervised import SupervisedMetaLearner
 
 
@@ -77,10 +78,12 @@ def watch(arguments: argparse.Namespace) -> int:
     if output.is_dir() or not output.absolute().parent.is_dir():
         raise CommandError(f"--output {output} cannot be written: there is no such folder, or it is one")
     model, env_id, env_kwargs = _load(arguments, n_envs=1)
-    with bad_input(CannotRender):
+    with bad_input(RenderError):
         episode = record_episode(model, env_id, env_kwargs, arguments.seed, arguments.deterministic)
     try:
         save_gif(episode.frames, output)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"--output {output} cannot be written: {error.strerror}") from error
     steps = len(episode.frames) - 1

@@ -5,6 +5,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import safe_mean
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from plastic_rl.analysis.playback import RenderError, record_episode, save_gif
 from plastic_rl.analysis.plots import learning_curve
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.user_input import (
@@ -29,11 +31,10 @@ from plastic_rl.policies.plastic_modules import plastic_modules
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.callbacks import EpisodeLogCallback, ProgressCallback, SaveModelCallback
 from plastic_rl.runs.plain_yaml import parse_pairs
-from plastic_rl.runs.settings import algorithm_class, load_config
+from plastic_rl.runs.settings import algorithm_class, default_algorithm, load_config
 from plastic_rl.tracking.plasticity import PlasticityCallback
 from plastic_rl.tracking.wandb_output import WandbOutput, tracked, wandb_record
 from plastic_rl.training.episode_batches import task_of
-from plastic_rl.training.evaluation import CannotRender, record_episode, save_gif
 from plastic_rl.training.supervised import SupervisedMetaLearner
 
 _DRAWN_LEVELS = ("random", "paper non-plastic", "paper plastic", "bayes-optimal")
@@ -51,7 +52,11 @@ def train(arguments: argparse.Namespace) -> int:
         overrides = parse_pairs(arguments.hyperparams)
         given = {"n_timesteps": arguments.timesteps, "n_envs": arguments.n_envs}
         overrides |= {key: value for key, value in given.items() if value is not None}
-        config = load_config(arguments.env_id, arguments.algo, arguments.config, overrides)
+        algo = arguments.algo
+        if algo is None:
+            with settings_fit(env_kwargs, f"the arguments of {arguments.env_id}"):
+                algo = default_algorithm(arguments.env_id, env_kwargs)
+        config = load_config(arguments.env_id, algo, arguments.config, overrides)
         seed = secrets.randbelow(runs.MAX_SEED) if arguments.seed is None else checked_seed(arguments.seed)
         device = checked_device(arguments.device or "auto")
         folder = arguments.output or runs.next_free_folder(config.algo, config.env_id)
@@ -167,17 +172,23 @@ def _learn(
         logger.close()
     seconds = time.monotonic() - start
     runs.save_model(model, folder / runs.MODEL)
-    assert model.env is not None
-    model.env.close()
     if interrupted:
         print(
             f"\nInterrupted at step {model.num_timesteps:,} of {record['n_timesteps']:,}: the model is saved."
         )
         print(f"To go on: plastic-rl train --resume {shlex.quote(str(folder))}")
-    for note in _figures(model, folder, record, levels):
-        print(f"Note: {note}")
+    # What comes after a training that has ended is of no account for how it ended.
+    assert model.env is not None
+    with _noted("the environment was not closed"):
+        model.env.close()
+    with _noted(f"no {runs.CURVE}"):
+        _draw_curve(folder, record, levels)
+    with _noted(f"no {runs.EPISODE}"):
+        episode = record_episode(model, record["env_id"], record["env_kwargs"], record["seed"])
+        save_gif(episode.frames, folder / runs.EPISODE)
     if tracking is not None:
-        tracking.log_results(model)
+        with _noted("the results were not tracked"):
+            tracking.log_results(model)
     steps = model.num_timesteps - steps_before
     print(f"{steps:,} steps in {seconds:,.1f} s ({steps / seconds:,.0f} steps/s), stored in {folder}")
     if interrupted:
@@ -195,22 +206,26 @@ def _learn(
     return 0
 
 
-def _figures(
-    model: BaseAlgorithm, folder: Path, record: dict[str, Any], levels: dict[str, float] | None
-) -> Iterator[str]:
-    """Draw the learning curve and an episode; yield a note about what could not be drawn."""
-    env_id, env_kwargs = record["env_id"], record["env_kwargs"]
-    drawn = {name: levels[name] for name in _DRAWN_LEVELS} if levels else None
-    if (folder / runs.MONITOR).is_file() and len(runs.read_monitor(folder / runs.MONITOR)["r"]):
-        title = f"{record['algo']} on {shown_env(env_id, env_kwargs)}, seed {record['seed']}"
-        learning_curve(folder / runs.MONITOR, folder / runs.CURVE, drawn, title)
-    else:
-        yield f"no episode has finished yet, so there is no {runs.CURVE}"
+@contextmanager
+def _noted(what: str) -> Iterator[None]:
+    """Turn whatever goes wrong inside, Ctrl-C included, into one note that begins with `what`."""
     try:
-        episode = record_episode(model, env_id, env_kwargs, record["seed"])
-        save_gif(episode.frames, folder / runs.EPISODE)
-    except CannotRender as error:
-        yield f"no {runs.EPISODE}: {error}"
+        yield
+    except RenderError as error:
+        print(f"Note: {what}: {error}")
+    except KeyboardInterrupt:
+        print(f"Note: {what}: interrupted")
+    except Exception as error:
+        print(f"Note: {what}: {type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _draw_curve(folder: Path, record: dict[str, Any], levels: dict[str, float] | None) -> None:
+    if not (folder / runs.MONITOR).is_file() or not len(runs.read_monitor(folder / runs.MONITOR)["r"]):
+        print(f"Note: no episode has finished yet, so there is no {runs.CURVE}")
+        return
+    drawn = {name: levels[name] for name in _DRAWN_LEVELS} if levels else None
+    title = f"{record['algo']} on {shown_env(record['env_id'], record['env_kwargs'])}, seed {record['seed']}"
+    learning_curve(folder / runs.MONITOR, folder / runs.CURVE, drawn, title)
 
 
 def _log_interval(model: Any) -> int:

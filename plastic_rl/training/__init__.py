@@ -1,7 +1,7 @@
 """Algorithms that train plastic networks, and what feeds and measures them."""
 
 from plastic_rl.training.a2c import PlasticA2C
-from plastic_rl.training.evaluation import Evaluation, evaluate, evaluate_episodes, record_episode, save_gif
+from plastic_rl.training.evaluation import Evaluation, evaluate, evaluate_episodes
 from plastic_rl.training.on_policy import PlasticOnPolicyAlgorithm
 from plastic_rl.training.supervised import SupervisedMetaLearner
 from plastic_rl.training.vec_env import GymnasiumVecEnv, make_vec_env
@@ -15,6 +15,4 @@ __all__ = [
     "evaluate",
     "evaluate_episodes",
     "make_vec_env",
-    "record_episode",
-    "save_gif",
 ]

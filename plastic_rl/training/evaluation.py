@@ -1,12 +1,8 @@
-"""Scores with their uncertainty, and episodes to look at."""
+"""Scores with their uncertainty."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
 
-import gymnasium as gym
-import imageio.v3 as iio
 import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
@@ -18,10 +14,6 @@ from stable_baselines3.common.vec_env import VecEnv
 from plastic_rl.arguments import check_count
 from plastic_rl.training.episode_batches import task_of, to_tensors
 from plastic_rl.training.supervised import SupervisedMetaLearner
-
-
-class CannotRender(ValueError):  # noqa: N818
-    """The environment cannot be drawn: it has no ``rgb_array`` mode, or a package for it is missing."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +31,6 @@ class Evaluation:
     mean: float
     std: float
     interval: tuple[float, float]
-
-
-class Episode(NamedTuple):
-    """A recorded episode.
-
-    Attributes:
-        frames: pictures (height, width, 3) uint8, one more than there are steps.
-        total: the sum of rewards of the recorded steps.
-        finished: whether the episode ended within them.
-    """
-
-    frames: list[np.ndarray]
-    total: float
-    finished: bool
 
 
 def evaluate(
@@ -153,81 +131,3 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
     means = np.concatenate([values[rng.integers(len(values), size=shape)].mean(axis=1) for _ in range(20)])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def record_episode(
-    model: BaseAlgorithm,
-    env_id: str,
-    env_kwargs: dict[str, Any] | None = None,
-    seed: int | None = None,
-    deterministic: bool = False,
-    max_steps: int = 1000,
-) -> Episode:
-    """Play one episode and draw every step.
-
-    Args:
-        model: any Stable-Baselines3 model; its recurrent state is carried through the episode.
-        env_id: the environment to play on.
-        env_kwargs: passed to ``gym.make``.
-        seed: seeds environment and sampled actions; the same seed gives the same episode. torch's global
-            random state is left as it was.
-        deterministic: take the most probable action instead of sampling.
-        max_steps: longer episodes are cut off here.
-
-    Returns:
-        Its pictures and its return.
-
-    Raises:
-        CannotRender: the environment has no ``rgb_array`` mode, or drawing needs a package that is missing.
-    """
-    env = _make_drawable(env_id, env_kwargs or {})
-    devices = [model.device] if model.device.type == "cuda" else []
-    with th.random.fork_rng(devices=devices):
-        if seed is not None:
-            th.manual_seed(seed)
-        try:
-            observation, _ = env.reset(seed=seed)
-            frames = [_draw(env)]
-            state, start, total, finished = None, np.ones(1, dtype=bool), 0.0, False
-            discrete = isinstance(env.action_space, gym.spaces.Discrete)
-            for _ in range(max_steps):
-                action, state = model.predict(observation, state, start, deterministic)
-                # Environments with a table look their actions up: an array does not do.
-                observation, reward, terminated, truncated, _ = env.step(int(action) if discrete else action)
-                frames.append(_draw(env))
-                total += float(reward)
-                start = np.zeros(1, dtype=bool)
-                finished = bool(terminated or truncated)
-                if finished:
-                    break
-        finally:
-            env.close()
-    return Episode(frames, total, finished)
-
-
-def save_gif(frames: Sequence[np.ndarray], path: str | Path, fps: float = 10.0) -> None:
-    """Write pictures (height, width, 3) uint8 as an endless animation of `fps` pictures a second.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    animation = iio.imwrite("<bytes>", np.stack(frames), extension=".gif", duration=1000.0 / fps, loop=0)
-    # Not by the encoder: where it cannot open the file it prints a second error when it is collected.
-    Path(path).write_bytes(animation)
-
-
-def _make_drawable(env_id: str, env_kwargs: dict[str, Any]) -> gym.Env:
-    env = gym.make(env_id, **env_kwargs)
-    modes = env.metadata.get("render_modes", [])
-    env.close()
-    if "rgb_array" not in modes:
-        raise CannotRender(f"{env_id} has no render mode rgb_array")
-    return gym.make(env_id, **{**env_kwargs, "render_mode": "rgb_array"})
-
-
-def _draw(env: gym.Env) -> np.ndarray:
-    try:
-        picture = env.render()
-    except gym.error.DependencyNotInstalled as error:
-        raise CannotRender(f"drawing needs a missing package: {error}") from error
-    return np.asarray(picture, dtype=np.uint8)

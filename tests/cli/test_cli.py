@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from plastic_rl.analysis.playback import record_episode
 from plastic_rl.cli.main import main
 from plastic_rl.training.a2c import PlasticA2C
-from plastic_rl.training.evaluation import record_episode
 
 # fmt: off
 TINY = ["--n-envs", "2", "--device", "cpu", "--env-kwargs", "max_episode_steps:20",

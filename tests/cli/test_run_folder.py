@@ -170,6 +170,79 @@ def test_what_cannot_be_drawn_is_said(tmp_path: Path, capsys: pytest.CaptureFixt
     assert {path.name for path in folder.iterdir()} == FILES - {"learning_curve.png", "episode.gif"}
 
 
+class Awkward(Invisible):
+    """Ends, and has pictures that fail, or that grow."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
+
+    def __init__(self, fails: bool, render_mode: str | None = None) -> None:
+        self.fails, self.render_mode, self.steps = fails, render_mode, 0
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.steps += 1
+        return np.zeros(3, dtype=np.float32), 1.0, self.steps % 5 == 0, False, {}
+
+    def render(self) -> np.ndarray:
+        if self.fails:
+            raise RuntimeError("no display")
+        return np.zeros((8 + self.steps, 8, 3), dtype=np.uint8)
+
+
+AWKWARD = ["train", "Awkward-v0", "--timesteps", "40", "--n-envs", "1"]
+
+
+@pytest.fixture
+def awkward(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        gym.registry, "Awkward-v0", gym.envs.registration.EnvSpec("Awkward-v0", entry_point=Awkward)
+    )
+
+
+@pytest.mark.usefixtures("awkward")
+@pytest.mark.parametrize(
+    ("fails", "note"),
+    [
+        ("true", "Note: no episode.gif: RuntimeError: no display\n"),
+        (
+            "false",
+            "Note: no episode.gif: ValueError: frames must be pictures of one size, got (8, 8",
+        ),
+    ],
+)
+def test_a_picture_that_fails_fails_no_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], fails: str, note: str
+) -> None:
+    folder = tmp_path / "run"
+    command = [*AWKWARD, "--output", str(folder), "--env-kwargs", f"fails:{fails}"]
+    assert main([*command, "--hyperparams", *SETTINGS]) == 0
+    out = capsys.readouterr().out
+    assert note in out
+    assert "Next: plastic-rl evaluate" in out
+    assert {path.name for path in folder.iterdir()} == FILES - {"episode.gif"}
+    assert PlasticA2C.load(folder / "model.zip", device="cpu").num_timesteps == 40
+    assert main(["watch", str(folder), "--output", str(tmp_path / "a.gif")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert note.partition("Error: ")[2].strip() in error
+
+
+@pytest.mark.usefixtures("awkward")
+@pytest.mark.parametrize("error", [OSError("disk is full"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
+def test_a_curve_that_fails_fails_no_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("plastic_rl.cli.train.learning_curve", fail)
+    command = [*AWKWARD, "--output", str(tmp_path / "run"), "--env-kwargs", "fails:true"]
+    assert main([*command, "--hyperparams", *SETTINGS]) == 0
+    reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "OSError: disk is full"
+    out = capsys.readouterr().out
+    assert f"Note: no learning_curve.png: {reason}\n" in out
+    assert "Note: no episode.gif: RuntimeError: no display\n" in out
+
+
 def test_resume_goes_on_to_a_new_total(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert train(folder, 2000, "--n-envs", "10", "--hyperparams", "learning_rate:1e-12") == 0

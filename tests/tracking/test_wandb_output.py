@@ -58,12 +58,13 @@ def records(path: Path) -> Iterator[Any]:
 
 
 class RunFile:
-    """What a run file holds: its settings, its history by column, and its artifacts by name."""
+    """What a run file holds: its settings, its history by column, its artifacts by name, its exit code."""
 
     def __init__(self, path: Path) -> None:
         self.rows: list[dict[str, Any]] = []
         self.config: dict[str, Any] = {}
         self.files: dict[str, list[str]] = {}
+        self.exit_code: int | None = None
         for record in records(path):
             if record.WhichOneof("record_type") == "run":
                 self.id, self.project = record.run.run_id, record.run.project
@@ -75,6 +76,8 @@ class RunFile:
                 self.rows.append(
                     {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
                 )
+            elif record.WhichOneof("record_type") == "exit":
+                self.exit_code = record.exit.exit_code
             elif record.WhichOneof("record_type") == "artifact":
                 entries = record.artifact.manifest.contents
                 self.files[record.artifact.type] = [entry.path for entry in entries]
@@ -186,6 +189,21 @@ def test_a_baseline_that_cannot_be_drawn_has_no_pictures(
     assert "Note: no episode.gif: Invisible-v0 has no render mode rgb_array" in capsys.readouterr().out
     (run,) = run_files(tmp_path / "run")
     assert not any(key.startswith(("figures/", "plasticity/")) for row in run.rows for key in row)
+    assert run.files == {"model": ["config.yml", "model.zip"]}
+
+
+def test_a_picture_that_fails_is_no_failed_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no display")
+
+    monkeypatch.setattr(commands, "record_episode", fail)
+    assert train(tmp_path / "run", "--track", "--wandb-mode", "offline") == 0
+    assert "Note: no episode.gif: RuntimeError: no display\n" in capsys.readouterr().out
+    (run,) = run_files(tmp_path / "run")
+    assert run.exit_code == 0
+    assert run.column("figures/learning_curve/_type") == ["image-file"]
     assert run.files == {"model": ["config.yml", "model.zip"]}
 
 

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 import plastic_rl
-from plastic_rl.ops.plastic_rnn import PlasticState
+from plastic_rl.analysis.playback import play
 
 ENV_ID = "PlasticMazePrevAction-v0"
 EPISODES = 128
 
 
 def without_trace(state):
-    return None if state is None else PlasticState(state.hidden, np.zeros_like(state.trace))
+    return state._replace(trace=np.zeros_like(state.trace))
 
 
-def play(model, wipe, seed):
+def play_lifetimes(model, wipe, seed):
     """Returns of EPISODES lifetimes, acting as in training, and how much the trace decides.
 
     The second number is the share of probed steps, every tenth, at which wiping the trace changes the most
@@ -23,19 +23,20 @@ def play(model, wipe, seed):
     env = plastic_rl.make_vec_env(ENV_ID, n_envs=EPISODES, seed=seed, env_kwargs={"render_mode": None})
     model.set_random_seed(seed)
     env.seed(seed)
-    obs, state, starts = env.reset(), None, np.ones(EPISODES, dtype=bool)
     total, changed = np.zeros(EPISODES), []
-    for t in range(250):
-        if wipe:
-            state = without_trace(state)
+
+    def probe(t, obs, state):
+        if state is not None and wipe:
+            state.trace[:] = 0
         if t % 10 == 9:
+            starts = np.zeros(EPISODES, dtype=bool)
             intact, _ = model.predict(obs, state, starts, deterministic=True)
             wiped, _ = model.predict(obs, without_trace(state), starts, deterministic=True)
             changed.append(np.mean(intact != wiped))
-        actions, state = model.predict(obs, state, starts)
-        obs, rewards, starts, _ = env.step(actions)
-        total += rewards
-    assert starts.all()
+
+    for step in play(model, env, 250, before=probe):
+        total += step.rewards
+    assert step.starts.all()
     return total, np.mean(changed)
 
 
@@ -49,8 +50,8 @@ def test_learns_the_maze_with_its_trace():
     assert training > 80
 
     seeds = (1000, 2000, 3000, 4000)
-    intact, changed = zip(*(play(model, False, seed) for seed in seeds), strict=True)
-    wiped, unchanged = zip(*(play(model, True, seed) for seed in seeds), strict=True)
+    intact, changed = zip(*(play_lifetimes(model, False, seed) for seed in seeds), strict=True)
+    wiped, unchanged = zip(*(play_lifetimes(model, True, seed) for seed in seeds), strict=True)
     assert min(changed) > 0.01
     assert max(unchanged) == 0
     difference = np.mean(intact) - np.mean(wiped)
