@@ -27,7 +27,7 @@ class LstmCore(nn.Module):
 
     def initial_state(self, batch_size: int) -> PlasticState:
         """Zeros: (B, 2 N), and a trace (B, 0, 0) as of a network without plasticity."""
-        weight = self.lstm.weight_hh_l0
+        weight = next(self.parameters())
         return PlasticState(
             weight.new_zeros(batch_size, 2 * self.hidden_size).detach(),
             weight.new_zeros(batch_size, 0, 0).detach(),

@@ -144,6 +144,7 @@ def train(task: Task, watch: Watch) -> None:
     path = folder / runs.MODEL
     if path.is_file():
         model = runs.load_model(path, "plastic_a2c", env, "cpu")
+        assert isinstance(model, plastic_rl.PlasticA2C)
         done = model.num_timesteps
         rows = runs.read_progress(folder, done)
         runs.update_config(folder, {**runs.read_config(folder), "n_timesteps": max(done, task.steps)})

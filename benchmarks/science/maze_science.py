@@ -103,7 +103,7 @@ def trace_figure(model: plastic_rl.PlasticA2C, lives: Lifetimes, order: np.ndarr
         moments[f"step {first + 2}:\nhit and reward are in it"] = first + 2
     moments[f"step {len(lives.rewards)}:\n{int(lives.hits.sum())} hits"] = len(lives.rewards)
     traces = {caption: lives.traces[min(t, len(lives.rewards)), 0] for caption, t in moments.items()}
-    alpha = model.policy.core.alpha.detach().cpu().numpy()
+    alpha = plots.plastic_matrices(model.policy)["alpha"]
     title = f"One lifetime, return {lives.returns[0]:.1f}; neurons in the order of the last trace's structure"
     plots.trace_snapshots(traces, path, alpha, order, title)
 

@@ -116,20 +116,20 @@ def train_and_play(config: RunConfig, seed: int) -> dict[str, Any]:
     # By a function: POPGym's environments do not have the render mode that an id is made with.
     make = partial(gym.make, config.env_id)
     env = plastic_rl.make_vec_env(make, config.n_envs, seed)
-    normalized = is_normalized(config)
-    if normalized:
-        env = VecNormalize(env, gamma=config.settings["gamma"])
+    normalized = None
+    if is_normalized(config):
+        env = normalized = VecNormalize(env, gamma=config.settings["gamma"])
     model = algorithm_class(config.algo)(env=env, seed=seed, device="cpu", **config.kwargs())
     callback = CurveCallback(config.n_timesteps)
     wall, processor = time.perf_counter(), time.process_time()
     model.learn(config.n_timesteps, callback=callback)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     env.close()
-    statistics = env.obs_rms if normalized else None
     env = plastic_rl.make_vec_env(make, 10, EVALUATION_SEED + seed)
-    if normalized:
-        env = VecNormalize(env, training=False, norm_reward=False)
-        env.obs_rms = statistics
+    if normalized is not None:
+        statistics = normalized.obs_rms
+        env = normalized = VecNormalize(env, training=False, norm_reward=False)
+        normalized.obs_rms = statistics
     returns = evaluate(model, env, EPISODES, deterministic=True).returns
     env.close()
     return {

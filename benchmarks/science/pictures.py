@@ -46,8 +46,9 @@ def answered(env_id: str, answer: Answer, seed: int, **env_kwargs: Any) -> np.nd
     """The last picture of an episode, (H, W, 3) uint8; `answer` takes all observations of the episode."""
     env = gym.make(env_id, render_mode="rgb_array", **env_kwargs)
     observation, _ = env.reset(seed=seed)
-    neutral = 0 if isinstance(env.action_space, gym.spaces.Discrete) else np.zeros(env.action_space.shape)
-    length = env.unwrapped.task.episode_length
+    space = env.action_space
+    neutral = np.zeros(space.shape) if isinstance(space, gym.spaces.Box) else 0
+    length = env.get_wrapper_attr("task").episode_length
     seen = [observation]
     for _ in range(length - 1):
         seen.append(env.step(neutral)[0])

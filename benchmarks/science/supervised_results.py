@@ -251,8 +251,8 @@ def table(folder: Path) -> str:
             )
             median = np.median([score["mean"] for score in scores])
             weights = f"{runs[0]['weights']:,}"
-            cells = (EXPERIMENTS[name].title, variant, weights, f"{episodes:,}", f"{minutes:.1f}", metric)
-            cells += (f"{median:.4g}", each)
+            cells = [EXPERIMENTS[name].title, variant, weights, f"{episodes:,}", f"{minutes:.1f}", metric]
+            cells += [f"{median:.4g}", each]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

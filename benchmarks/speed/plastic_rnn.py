@@ -15,9 +15,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plastic_rl.ops.plastic_rnn import PlasticParams, PlasticState, Recording, plastic_rnn, plastic_rnn_replay
+from plastic_rl.ops.plastic_rnn.types import Backend
 
 # Largest error over a tensor relative to its largest element, both in float32.
 PARITY = 2e-3
@@ -93,7 +95,7 @@ class Problem:
             rule=config.rule, **{name: leaf for name, leaf in self.leaves.items() if name != "x"}
         )
 
-    def run(self, backend: str) -> tuple[float, float, dict[str, torch.Tensor]]:
+    def run(self, backend: Backend) -> tuple[float, float, dict[str, torch.Tensor]]:
         """Seconds forward, seconds backward, and the results."""
         for leaf in self.leaves.values():
             leaf.grad = None
@@ -204,9 +206,8 @@ def stream_bandwidth(n: int, threads: int, repeats: int = 15) -> float:
     def stream(chunk, low, high, a, b, c, rounds):  # type: ignore[no-untyped-def]
         for _ in range(rounds):
             for offset in range(0, c.shape[1], LANES):
-                store(
-                    c[chunk], offset, load(a[chunk], offset) + load(b[chunk], offset) + load(c[chunk], offset)
-                )
+                total: Any = load(a[chunk], offset) + load(b[chunk], offset) + load(c[chunk], offset)  # type: ignore[call-arg]
+                store(c[chunk], offset, total)
 
     # Rows a little more than whole pages apart, for the same reason as in the operator.
     length = -(-n * n // 1024) * 1024 + 208
@@ -240,7 +241,7 @@ def peak_memory(config: Config, backend: str) -> float:
     return float(result.stdout)
 
 
-def added_at_peak(run) -> int:  # type: ignore[no-untyped-def]
+def added_at_peak(run: Callable[[], Any]) -> int:
     """Peak resident memory during a call, less that before it, in bytes."""
 
     def resident(key: str) -> int:
@@ -253,7 +254,7 @@ def added_at_peak(run) -> int:  # type: ignore[no-untyped-def]
     return resident("VmHWM") - before
 
 
-SWEEPS = {
+SWEEPS: dict[str, list[dict[str, Any]]] = {
     "n": [{"n": n} for n in (50, 100, 200, 400, 1000)],
     "steps": [{"steps": steps} for steps in (25, 50, 125, 250, 500)],
     "batch": [{"batch": batch} for batch in (1, 2, 4, 16, 64)],
@@ -291,9 +292,17 @@ def main() -> None:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     console.print(f"{args.threads} threads, load {load:.1f}; all times in microseconds per environment step")
     table = Table()
-    columns = ("N", "T", "B", "rule", "alpha", "eta", "forward", "backward", "forward, step by step")
-    columns += ("reference", "times faster", "roofline forward", "backward", "both")
-    for column in (*columns, "peak MB", "reference MB"):
+    columns = ["N", "T", "B", "rule", "alpha", "eta", "forward", "backward", "forward, step by step"]
+    columns += [
+        "reference",
+        "times faster",
+        "roofline forward",
+        "backward",
+        "both",
+        "peak MB",
+        "reference MB",
+    ]
+    for column in columns:
         table.add_column(column, justify="right")
     bandwidths: dict[int, float] = {}
     for config in configurations(base, args.sweep):

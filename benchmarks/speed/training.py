@@ -14,7 +14,8 @@ import functools
 import os
 import statistics
 import time
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -27,6 +28,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 import plastic_rl
 from plastic_rl.ops.plastic_rnn import Recording
+from plastic_rl.policies import PlasticPolicy
 from plastic_rl.training.rollout import RolloutRecorder
 
 PARTS = ("environment", "acting", "backward", "heads", "optimiser", "returns", "Python")
@@ -54,13 +56,13 @@ def make(
 
 
 @contextmanager
-def clocks(model: plastic_rl.PlasticA2C):
+def clocks(model: plastic_rl.PlasticA2C) -> Iterator[dict[str, float]]:
     """Seconds spent in each part while the block runs."""
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
 
-    def timed(part, function):
+    def timed(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def call(*args, **kwargs):
+        def call(*args: Any, **kwargs: Any) -> Any:
             begin = time.perf_counter()
             result = function(*args, **kwargs)
             seconds[part] += time.perf_counter() - begin
@@ -122,8 +124,10 @@ def main() -> None:
             splits[n_envs].append(split)
 
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    policy = model.policy
+    assert isinstance(policy, PlasticPolicy)
     table = Table(
-        title=f"{arguments.env_id}, {model.policy.hidden_size} neurons, {model.policy.core_kwargs['rule']}, "
+        title=f"{arguments.env_id}, {policy.hidden_size} neurons, {policy.core_kwargs['rule']}, "
         f"rollouts of {model.n_steps} steps: "
         f"training on {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
         f"load {load}; medians of {arguments.repeats} repeats of {arguments.updates} updates"
