@@ -1,7 +1,7 @@
 """A maze whose goal moves every episode: the navigation task of Miconi, Stanley & Clune (ICML 2018)."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from plastic_rl.envs.arguments import check_render_mode
 from plastic_rl.envs.maze.render import Trail, render_trail
-from plastic_rl.envs.maze.rules import Maze
+from plastic_rl.envs.maze.rules import Maze, MazeOptions
 
 
 class PlasticMazeEnv(gym.Env[NDArray[Any], Any]):
@@ -71,27 +71,8 @@ class PlasticMazeEnv(gym.Env[NDArray[Any], Any]):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}  # noqa: RUF012
 
-    def __init__(
-        self,
-        *,
-        size: int = 9,
-        start: Literal["center", "random"] = "center",
-        goal_reward: float = 10.0,
-        wall_penalty: float = 0.1,
-        observe_previous_action: bool = False,
-        observe_time: bool = False,
-        time_scale: float = 250.0,
-        render_mode: str | None = None,
-    ):
-        self._maze = Maze(
-            size=size,
-            start=start,
-            goal_reward=goal_reward,
-            wall_penalty=wall_penalty,
-            observe_previous_action=observe_previous_action,
-            observe_time=observe_time,
-            time_scale=time_scale,
-        )
+    def __init__(self, *, render_mode: str | None = None, **options: Any):
+        self._maze = Maze(MazeOptions(**options))
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self.observation_space = self._maze.observation_space()
         self.action_space = spaces.Discrete(4)
@@ -146,7 +127,7 @@ class PlasticMazeEnv(gym.Env[NDArray[Any], Any]):
 
     def _observe(self, outcome: int) -> NDArray[np.float32]:
         observation = self._maze.observations[outcome].copy()
-        if self._maze.observe_time:
+        if self._maze.options.observe_time:
             observation[-1] = self._maze.clock(self._steps)
         return observation
 

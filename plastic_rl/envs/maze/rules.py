@@ -1,7 +1,8 @@
 """The maze's rules as look-up tables, shared by the single and the batched environment."""
 
 import math
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
@@ -17,6 +18,41 @@ _NEIGHBOURS = np.array([(row, column) for row in (-1, 0, 1) for column in (-1, 0
 _LARGEST_REWARD = float(np.finfo(np.float32).max)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MazeOptions:
+    """The arguments that `PlasticMazeEnv` and `PlasticMazeVectorEnv` share; the former's card explains them.
+
+    Raises:
+        ValueError: an argument is outside of its range.
+    """
+
+    size: int = 9
+    start: Literal["center", "random"] = "center"
+    goal_reward: float = 10.0
+    wall_penalty: float = 0.1
+    observe_previous_action: bool = False
+    observe_time: bool = False
+    time_scale: float = 250.0
+
+    def __post_init__(self) -> None:
+        size, reward, penalty, scale = self.size, self.goal_reward, self.wall_penalty, self.time_scale
+        if not is_integer(size) or size < 5 or size % 2 == 0:
+            raise ValueError(f"size must be an odd integer of at least 5, got {size!r}")
+        if self.start not in ("center", "random"):
+            raise ValueError(f"start must be 'center' or 'random', got {self.start!r}")
+        if not is_number(reward) or not 0 < reward <= _LARGEST_REWARD:
+            raise ValueError(f"goal_reward must be a positive finite number, got {reward!r}")
+        if not is_number(penalty) or not 0 <= penalty <= _LARGEST_REWARD:
+            raise ValueError(
+                f"wall_penalty is subtracted and must be a finite number of at least 0, got {penalty!r}"
+            )
+        if not is_number(scale) or not 1 <= scale < math.inf:
+            raise ValueError(f"time_scale must be a finite number of steps, at least 1, got {scale!r}")
+        for field in fields(self):  # numbers of NumPy's types become Python's
+            kind: Any = type(field.default)
+            object.__setattr__(self, field.name, kind(getattr(self, field.name)))
+
+
 class Maze:
     """Squares, moves, rewards and observations of one maze.
 
@@ -29,9 +65,8 @@ class Maze:
     | hit + 4 square + action | it took the action, reached the goal and was moved to that square |
     | first + square | it starts an episode on that square |
 
-    The arguments are those of `PlasticMazeEnv`.
-
     Attributes:
+        options: what the maze was made with.
         walls: (size + 2, size + 2) bool, the grid with its outer wall; true where one cannot stand.
         squares: the F free squares as (row, column), counted with the outer wall.
         centre: the number of the centre square.
@@ -39,42 +74,11 @@ class Maze:
         hit, first: the first outcomes of the second and third kind.
         rewards: (9 F,) float64, by outcome.
         observations: (9 F, D) float32, by outcome; the clock's entry is 0.
-
-    Raises:
-        ValueError: an argument is outside of its range.
     """
 
-    def __init__(
-        self,
-        *,
-        size: int,
-        start: Literal["center", "random"],
-        goal_reward: float,
-        wall_penalty: float,
-        observe_previous_action: bool,
-        observe_time: bool,
-        time_scale: float,
-    ):
-        if not is_integer(size) or size < 5 or size % 2 == 0:
-            raise ValueError(f"size must be an odd integer of at least 5, got {size!r}")
-        if start not in ("center", "random"):
-            raise ValueError(f"start must be 'center' or 'random', got {start!r}")
-        if not is_number(goal_reward) or not 0 < goal_reward <= _LARGEST_REWARD:
-            raise ValueError(f"goal_reward must be a positive finite number, got {goal_reward!r}")
-        if not is_number(wall_penalty) or not 0 <= wall_penalty <= _LARGEST_REWARD:
-            raise ValueError(
-                f"wall_penalty is subtracted and must be a finite number of at least 0, got {wall_penalty!r}"
-            )
-        if not is_number(time_scale) or not 1 <= time_scale < math.inf:
-            raise ValueError(f"time_scale must be a finite number of steps, at least 1, got {time_scale!r}")
-
-        self.start = start
-        self.goal_reward = float(goal_reward)
-        self.wall_penalty = float(wall_penalty)
-        self.observe_previous_action = bool(observe_previous_action)
-        self.observe_time = bool(observe_time)
-        self.time_scale = float(time_scale)
-
+    def __init__(self, options: MazeOptions):
+        self.options = options
+        size = options.size
         self.walls = np.ones((size + 2, size + 2), dtype=bool)
         self.walls[1:-1, 1:-1] = False
         self.walls[2:-1:2, 2:-1:2] = True
@@ -95,8 +99,8 @@ class Maze:
         self.hit, self.first = len(here), 2 * len(here)
         self.rewards = np.concatenate(
             [
-                np.where(ahead < 0, -self.wall_penalty, 0.0),
-                np.full(len(here), self.goal_reward),
+                np.where(ahead < 0, -self.options.wall_penalty, 0.0),
+                np.full(len(here), self.options.goal_reward),
                 np.zeros(self.num_squares),
             ]
         )
@@ -104,10 +108,10 @@ class Maze:
         neighbourhoods = self.walls[around[..., 0], around[..., 1]]
         standing = np.concatenate([self.next_square, here, np.arange(self.num_squares)])
         columns = [neighbourhoods[standing], self.rewards[:, None]]
-        if self.observe_previous_action:
+        if self.options.observe_previous_action:
             one_hot = np.eye(4)[action]
             columns.append(np.concatenate([one_hot, one_hot, np.zeros((self.num_squares, 4))]))
-        if self.observe_time:
+        if self.options.observe_time:
             columns.append(np.zeros((len(standing), 1)))
         self.observations = np.hstack(columns).astype(np.float32)
 
@@ -115,18 +119,18 @@ class Maze:
         """A new (D,) float32 box with the bounds of every entry."""
         high = np.ones(self.observations.shape[1], dtype=np.float32)
         low = np.zeros_like(high)
-        low[9], high[9] = -self.wall_penalty, self.goal_reward
-        if self.observe_time:
-            high[-1] = CLOCK_LIMIT / self.time_scale
+        low[9], high[9] = -self.options.wall_penalty, self.options.goal_reward
+        if self.options.observe_time:
+            high[-1] = CLOCK_LIMIT / self.options.time_scale
         return spaces.Box(low, high, dtype=np.float32)
 
     def clock(self, steps: int | NDArray[np.intp]) -> float | NDArray[np.float64]:
         """The observed time after so many steps of an episode."""
-        return np.minimum(steps, CLOCK_LIMIT) / self.time_scale
+        return np.minimum(steps, CLOCK_LIMIT) / self.options.time_scale
 
     def sample_starts(self, rng: np.random.Generator, count: int) -> NDArray[np.intp]:
         """Draw (count,) starting squares."""
-        if self.start == "center":
+        if self.options.start == "center":
             return np.full(count, self.centre)
         return _draw_below(self.num_squares, rng, count)
 

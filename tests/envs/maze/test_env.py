@@ -9,20 +9,11 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check
 from stable_baselines3.common.env_checker import check_env as sb3_check
 
 from plastic_rl.envs import PlasticMazeEnv, register_environments
-from plastic_rl.envs.maze.rules import CLOCK_LIMIT, Maze
+from plastic_rl.envs.maze.rules import CLOCK_LIMIT, Maze, MazeOptions
 
 register_environments()
 
 UP, RIGHT, DOWN, LEFT = range(4)
-DEFAULTS = {
-    "size": 9,
-    "start": "center",
-    "goal_reward": 10.0,
-    "wall_penalty": 0.1,
-    "observe_previous_action": False,
-    "observe_time": False,
-    "time_scale": 250.0,
-}
 OPTIONS = [
     {},
     {"observe_previous_action": True},
@@ -57,7 +48,7 @@ SEVEN = """
 
 
 def maze(**arguments) -> Maze:
-    return Maze(**{**DEFAULTS, **arguments})
+    return Maze(MazeOptions(**arguments))
 
 
 def env_with_goal(goal, **arguments):

@@ -8,19 +8,11 @@ from gymnasium.error import DependencyNotInstalled
 
 from plastic_rl.envs import PlasticMazeEnv, PlasticMazeVectorEnv, register_environments
 from plastic_rl.envs.maze.render import PIXELS, Trail, draw, write
-from plastic_rl.envs.maze.rules import Maze
+from plastic_rl.envs.maze.rules import Maze, MazeOptions
 
 register_environments()
 
-WALLS = Maze(
-    size=5,
-    start="center",
-    goal_reward=10,
-    wall_penalty=0.1,
-    observe_previous_action=False,
-    observe_time=False,
-    time_scale=250,
-).walls
+WALLS = Maze(MazeOptions(size=5)).walls
 ORANGE, BLUE, LIGHT_BLUE, RED = (230, 159, 0), (0, 114, 178), (86, 180, 233), (213, 94, 0)
 
 

@@ -5,19 +5,11 @@ import numpy as np
 import pytest
 
 from plastic_rl.envs import PlasticMazeVectorEnv, reference_levels, register_environments
-from plastic_rl.envs.maze.rules import Maze
+from plastic_rl.envs.maze.rules import Maze, MazeOptions
 
 register_environments()
 
-RULES = Maze(
-    size=9,
-    start="center",
-    goal_reward=10,
-    wall_penalty=0.1,
-    observe_previous_action=False,
-    observe_time=False,
-    time_scale=250,
-)
+RULES = Maze(MazeOptions())
 
 
 def test_random_walkers_earn_nothing():

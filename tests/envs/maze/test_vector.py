@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import pickle
 
 import gymnasium as gym
@@ -8,19 +9,9 @@ from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from plastic_rl.envs import PlasticMazeEnv, PlasticMazeVectorEnv, register_environments
-from plastic_rl.envs.maze.rules import Maze
+from plastic_rl.envs.maze.rules import Maze, MazeOptions
 
 register_environments()
-
-RULES = {
-    "size": 9,
-    "start": "center",
-    "goal_reward": 10.0,
-    "wall_penalty": 0.1,
-    "observe_previous_action": False,
-    "observe_time": False,
-    "time_scale": 250.0,
-}
 
 
 class Script:
@@ -60,7 +51,7 @@ def entry(infos, i):
 def test_every_trajectory_obeys_the_single_environments_rules(arguments):
     """Each maze is replayed by the single environment, with its random draws set to what happened."""
     num_envs, steps, length = 5, 700, 120
-    number = {square: i for i, square in enumerate(Maze(**{**RULES, **arguments}).squares)}
+    number = {square: i for i, square in enumerate(Maze(MazeOptions(**arguments)).squares)}
     actions = np.random.default_rng(1).integers(4, size=(steps, num_envs))
     batch = gym.make_vec("PlasticMaze-v0", num_envs=num_envs, max_episode_steps=length, **arguments)
     first = batch.reset(seed=5)
@@ -269,6 +260,13 @@ def test_actions_of_any_integer_type(kind):
     assert data_equivalence(envs.step(given), same.step(np.array(actions)), exact=True)
 
 
-def test_single_and_batched_environment_take_the_same_arguments():
-    single, batch = PlasticMazeEnv.__init__.__kwdefaults__, PlasticMazeVectorEnv.__init__.__kwdefaults__
-    assert batch == {**single, "max_episode_steps": 250}
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(MazeOptions)])
+def test_single_and_batched_environment_take_the_same_arguments(name):
+    other = {"size": 5, "start": "random", "goal_reward": 3.0, "wall_penalty": 0.5, "time_scale": 40.0}
+    arguments = {name: other.get(name, True)}
+    single, batch = PlasticMazeEnv(**arguments), PlasticMazeVectorEnv(2, **arguments)
+    assert single._maze.options == batch._maze.options == MazeOptions(**arguments) != MazeOptions()
+    assert batch.single_observation_space == single.observation_space
+    for maker in (PlasticMazeEnv, PlasticMazeVectorEnv):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+            maker(colour=1)
