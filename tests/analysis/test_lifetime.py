@@ -64,6 +64,7 @@ def test_rewards_around_the_first_hit() -> None:
 
 def test_what_happened_obeys_the_rules_of_the_maze(lives: Lifetimes) -> None:
     assert lives.rewards.shape == (60, 12)
+    assert lives.positions is not None
     assert lives.positions.shape == (61, 12, 2)
     assert lives.goals.shape == (12, 2)
     assert (lives.positions[0] == 5).all()

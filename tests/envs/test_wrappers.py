@@ -345,7 +345,7 @@ def test_bad_arguments_of_lifetime(arguments, message):
 
 
 def test_a_task_must_be_options_or_nothing():
-    env = Lifetime(Steps(), sample_task=lambda env, np_random: 5)
+    env = Lifetime(Steps(), sample_task=lambda env, np_random: 5)  # type: ignore[return-value]
     with pytest.raises(ValueError, match=r"sample_task must return.*5"):
         env.reset()
 

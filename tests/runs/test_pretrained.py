@@ -156,7 +156,7 @@ def test_export_from_the_command_line(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     export = pretrained.export
-    monkeypatch.setattr(pretrained, "export", lambda *arguments: export(*arguments, episodes=2))
+    monkeypatch.setattr(pretrained, "export", lambda run, folder, half: export(run, folder, half, episodes=2))
     assert pretrained.main([str(run), "--output", str(tmp_path)]) == 0
     assert "original: mean return" in capsys.readouterr().out
     assert pretrained.available(tmp_path) == ["PlasticMaze-v0"]

@@ -119,7 +119,7 @@ def test_load_itself_refuses_other_spaces(saved):
         PlasticA2C.load(saved[0], env=gym.make("Acrobot-v1"))
 
     class ThreeActions(gym.ActionWrapper):
-        action_space = gym.spaces.Discrete(3)
+        action_space = gym.spaces.Discrete(3)  # type: ignore[override]
 
     with pytest.raises(ValueError, match="Action spaces do not match"):
         PlasticA2C.load(saved[0], env=ThreeActions(gym.make("CartPole-v1")))

@@ -258,7 +258,7 @@ def test_the_gradient_is_clipped() -> None:
 
 
 def test_weights_and_plasticities_have_rates_of_their_own() -> None:
-    def change(alpha: str, **kwargs: Any) -> tuple[float, float]:
+    def change(alpha: str, **kwargs: Any) -> tuple[float, ...]:
         model = learner(policy_kwargs={"alpha": alpha, **kwargs})
         before = parameters(model)
         model.learn(LENGTH * 5)

@@ -185,7 +185,7 @@ def test_reconstructions(tmp_path: Path) -> None:
         ((truths, truths, truths), (5, 5), "shape must have 64 elements"),
     ):
         with pytest.raises(ValueError, match=message):
-            plots.reconstructions(*arrays, tmp_path / "nothing.png", shape)
+            plots.reconstructions(*arrays, tmp_path / "nothing.png", shape)  # type: ignore[call-arg]
     assert not (tmp_path / "nothing.png").exists()
 
 
