@@ -170,7 +170,7 @@ def score_table(groups: dict[str, list[Run]]) -> str:
 
 def draw_curves(groups: dict[str, list[Run]], env_id: str, path: Path) -> None:
     """Median and quartiles over seeds, against episodes and against wall time."""
-    levels = reference_levels(env_id) or {}
+    levels = reference_levels(env_id)
     shown = {name: levels[name] for name in LEVELS if name in levels}
     folders = {NAMES[name]: [run.folder for run in group] for name, group in groups.items()}
     with picture(path, (15, 5)) as figure:

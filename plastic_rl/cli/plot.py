@@ -143,5 +143,5 @@ def _play(
 def _levels(records: Records) -> dict[str, float]:
     """The levels to draw: those of an environment's default form, where all runs were on it."""
     found = [reference_levels(record["env_id"], record["env_kwargs"]) for record in records.values()]
-    levels = found[0] if all(found) else None
-    return {name: levels[name] for name in _LEVELS} if levels else {}
+    levels = found[0] if all(found) else {}
+    return {name: levels[name] for name in _LEVELS if name in levels} or levels

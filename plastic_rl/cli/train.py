@@ -144,7 +144,7 @@ def _learn(
     `old` rows of the progress log are kept.
     """
     levels = reference_levels(record["env_id"], record["env_kwargs"])
-    shown = {name: levels[name] for name in _SHOWN_LEVELS} if levels else {}
+    shown = {name: levels[name] for name in _SHOWN_LEVELS if name in levels} or levels
     if shown:
         print("For comparison: " + ", ".join(f"{name} {level:.4g}" for name, level in shown.items()))
     logger = runs.progress_logger(folder, old)
@@ -219,11 +219,11 @@ def _noted(what: str) -> Iterator[None]:
         print(f"Note: {what}: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def _draw_curve(folder: Path, record: dict[str, Any], levels: dict[str, float] | None) -> None:
+def _draw_curve(folder: Path, record: dict[str, Any], levels: dict[str, float]) -> None:
     if not (folder / runs.MONITOR).is_file() or not len(runs.read_monitor(folder / runs.MONITOR)["r"]):
         print(f"Note: no episode has finished yet, so there is no {runs.CURVE}")
         return
-    drawn = {name: levels[name] for name in _DRAWN_LEVELS} if levels else None
+    drawn = {name: levels[name] for name in _DRAWN_LEVELS if name in levels} or levels
     title = f"{record['algo']} on {shown_env(record['env_id'], record['env_kwargs'])}, seed {record['seed']}"
     learning_curve(folder / runs.MONITOR, folder / runs.CURVE, drawn, title)
 

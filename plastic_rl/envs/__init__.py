@@ -1,7 +1,15 @@
 """Environments whose episodes each pose a new problem, so that an agent must learn within its lifetime."""
 
-from plastic_rl.envs.maze import PlasticMazeEnv, PlasticMazeVectorEnv, reference_levels
-from plastic_rl.envs.registration import ENVIRONMENTS, register_environments
+from plastic_rl.envs.batched import BatchedEnv
+from plastic_rl.envs.maze import PlasticMazeEnv, PlasticMazeVectorEnv
+from plastic_rl.envs.registration import (
+    ENVIRONMENTS,
+    Environment,
+    evaluates_sampled,
+    reference_levels,
+    register_environments,
+    register_levels,
+)
 from plastic_rl.envs.tasks import (
     Episodes,
     EpisodicTask,
@@ -17,6 +25,8 @@ from plastic_rl.envs.wrappers import Lifetime, PreviousActionReward
 
 __all__ = [
     "ENVIRONMENTS",
+    "BatchedEnv",
+    "Environment",
     "Episodes",
     "EpisodicTask",
     "EpisodicTaskEnv",
@@ -30,6 +40,8 @@ __all__ = [
     "PlasticOmniglotEnv",
     "PlasticPatternMemoryEnv",
     "PreviousActionReward",
+    "evaluates_sampled",
     "reference_levels",
     "register_environments",
+    "register_levels",
 ]

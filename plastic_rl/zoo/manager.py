@@ -9,7 +9,7 @@ import gymnasium as gym
 from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
-from plastic_rl.envs.registration import ENVIRONMENTS
+from plastic_rl.envs import ENVIRONMENTS, evaluates_sampled
 from plastic_rl.runs.plain_yaml import load_yaml, merge
 from plastic_rl.runs.settings import default_config_path
 from plastic_rl.training.vec_env import has_batched_form, make_vec_env
@@ -61,9 +61,7 @@ def experiment_manager() -> type:
         def __init__(self, args: Any, algo: str, env_id: str, *others: Any, **kwargs: Any) -> None:
             kwargs["config"] = kwargs.get("config") or default_config(algo, env_id)
             super().__init__(args, algo, env_id, *others, **kwargs)
-            if "plastic_rl.envs.maze" in self.entry_point(env_id):
-                # As plastic-rl does, and RL-Zoo in MiniGrid: the most probable action of an agent that has
-                # not learned much is to run into one wall for ever, and all such agents score the same.
+            if evaluates_sampled(env_id):  # as plastic-rl does, and RL-Zoo in MiniGrid
                 self.deterministic_eval = False
             self._tuned: dict[str, Any] = {}
 

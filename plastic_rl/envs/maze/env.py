@@ -173,20 +173,9 @@ _SAME_TASK = {
 _SAME_WITH_ANY_VALUE = {"observe_previous_action", "observe_time", "time_scale", "render_mode"}
 
 
-def reference_levels(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> dict[str, float] | None:
-    """Mean returns to hold a maze score against.
-
-    Args:
-        env_id: the environment's id, with or without a module in front ("plastic_rl:PlasticMaze-v0").
-        env_kwargs: the arguments that it is made with.
-
-    Returns:
-        The levels of `REFERENCE_LEVELS`, or None where they do not hold: another environment, or arguments
-        that change the maze, its rewards or its length.
-    """
-    if env_id.rpartition(":")[2] not in ("PlasticMaze-v0", "PlasticMazePrevAction-v0"):
-        return None
-    for name, value in (env_kwargs or {}).items():
+def maze_levels(env_kwargs: Mapping[str, Any]) -> dict[str, float]:
+    """`REFERENCE_LEVELS`; none with arguments that change the maze, its rewards or its length."""
+    for name, value in env_kwargs.items():
         if name not in _SAME_WITH_ANY_VALUE and (name not in _SAME_TASK or value != _SAME_TASK[name]):
-            return None
+            return {}
     return dict(REFERENCE_LEVELS)
