@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from plastic_rl import ImageCompletionTask, OmniglotTask, PatternMemoryTask, PlasticMazeEnv
-from plastic_rl.policies import MlpPolicy
+from plastic_rl.policies import CoreOptions, MlpPolicy
 from plastic_rl.policies.autoassociator import Autoassociator
 from plastic_rl.policies.classifier import PlasticClassifier
 from plastic_rl.policies.supervised import AutoassociatorPolicy
@@ -57,6 +57,8 @@ def rows(text: str) -> list[tuple[str, str]]:
 )
 def test_tables_of_arguments(page: str, title: str, function: Callable[..., Any]) -> None:
     found, actual = dict(rows(section(page, title))), defaults(function)
+    if function is MlpPolicy:
+        actual |= defaults(CoreOptions)
     assert len(found) >= 4
     # Computed, or not the signature's own.
     for name in (

@@ -19,6 +19,7 @@ SHORTENED = {
     "custom_environment": ["--timesteps", "1000", "--episodes", "8"],
     "lifetime_bandit": ["--timesteps", "300", "--seeds", "0", "--lifetimes", "4"],
     "maze_trace": ["--timesteps", "1000", "--lifetimes", "2", "--output", "pictures"],
+    "own_core": ["--timesteps", "400"],
     "transfer_core": [],
 }
 
@@ -131,3 +132,11 @@ def test_transfer_core(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     copied = re.search(r"^copied: (.*)$", capsys.readouterr().out, re.M)
     assert copied is not None
     assert "core.alpha" in copied[1]
+
+
+def test_own_core(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run("own_core", monkeypatch)
+    out = capsys.readouterr().out
+    assert re.search(r"^right answers: [\d.]+ before training, [\d.]+ after it", out, re.M)
+    assert "{'hidden': (16, 32), 'cell': (16, 32)}" in out
+    assert "acts alike: True" in out

@@ -23,20 +23,22 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import numpy as np
 import torch
+from gymnasium import spaces
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 
 import plastic_rl
-from benchmarks import lstm_policy
 from benchmarks.science import maze_report
+from examples import own_core
 from plastic_rl.analysis.lifetime import record_lifetimes
+from plastic_rl.policies import CoreOptions
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.callbacks import EpisodeLogCallback, SaveModelCallback
 from plastic_rl.runs.plain_yaml import load_yaml, merge
@@ -46,10 +48,10 @@ STEPS = 250
 EVALUATION_SEED = 1_000_000
 EVALUATION_EPISODES = 256
 CONDITIONS_FILE = Path(__file__).with_suffix(".yml")
-_OF_PLASTICITY = ("rule", "alpha", "eta", "activation", "backend", "w_init", "alpha_init", "trace_clip")
+_OF_PLASTICITY = {field.name for field in fields(CoreOptions)}
 
 # A saved LSTM carries its class along, so that the command line can load it too.
-cloudpickle.register_pickle_by_value(lstm_policy)
+cloudpickle.register_pickle_by_value(own_core)
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,24 @@ def condition_config(
     return load_config(env_id, "plastic_a2c", config, overrides)
 
 
+def lstm_size(observation_space: spaces.Box, n_actions: int, n_weights: int) -> int:
+    """The number of units with which an LSTM policy for these spaces is nearest to so many weights."""
+    (features,) = observation_space.shape
+
+    def weights(n: int) -> int:
+        return 4 * n * (features + n + 2) + (n + 1) * (n_actions + 1)
+
+    n = 1
+    while abs(weights(n + 1) - n_weights) <= abs(weights(n) - n_weights):
+        n += 1
+    return n
+
+
+def count_weights(policy: Any) -> int:
+    """The number of trained numbers in a policy."""
+    return sum(parameter.numel() for parameter in policy.parameters() if parameter.requires_grad)
+
+
 def make_model(condition: str, config: RunConfig, env: Any, seed: int) -> plastic_rl.PlasticA2C:
     """The untrained agent; an LSTM gets as many units as make it as large as the plastic network."""
     kwargs = config.kwargs()
@@ -129,11 +149,9 @@ def make_model(condition: str, config: RunConfig, env: Any, seed: int) -> plasti
     if condition != "lstm":
         return model
     given = kwargs.get("policy_kwargs") or {}
-    size = lstm_policy.lstm_size(
-        env.observation_space, env.action_space.n, lstm_policy.count_weights(model.policy)
-    )
+    size = lstm_size(env.observation_space, env.action_space.n, count_weights(model.policy))
     kept = {key: value for key, value in given.items() if key not in _OF_PLASTICITY}
-    kwargs |= {"policy": lstm_policy.LstmPolicy, "policy_kwargs": {**kept, "hidden_size": size}}
+    kwargs |= {"policy": own_core.LstmPolicy, "policy_kwargs": {**kept, "hidden_size": size}}
     return plastic_rl.PlasticA2C(env=env, **kwargs, seed=seed, device="cpu")
 
 
@@ -167,7 +185,7 @@ def train(task: Task, watch: Watch) -> None:
             "n_timesteps": task.steps,
             "hyperparams": config.settings,
             "settings_file": str(config.source),
-            "weights": lstm_policy.count_weights(model.policy),
+            "weights": count_weights(model.policy),
             "versions": runs.versions(),
         }
         runs.create_folder(folder, record)
@@ -197,7 +215,7 @@ def _evaluate(model: plastic_rl.PlasticA2C, task: Task) -> None:
     )
     result = {
         "episodes": task.episodes,
-        "weights": lstm_policy.count_weights(model.policy),
+        "weights": count_weights(model.policy),
         "returns": lives.returns.round(2).tolist(),
         "second_half_returns": lives.second_half_returns.round(2).tolist(),
         "hits": lives.hits.sum(axis=0).tolist(),

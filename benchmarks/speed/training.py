@@ -127,7 +127,7 @@ def main() -> None:
     policy = model.policy
     assert isinstance(policy, PlasticPolicy)
     table = Table(
-        title=f"{arguments.env_id}, {policy.hidden_size} neurons, {policy.core_kwargs['rule']}, "
+        title=f"{arguments.env_id}, {policy.hidden_size} neurons, {policy.core_options.rule}, "
         f"rollouts of {model.n_steps} steps: "
         f"training on {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
         f"load {load}; medians of {arguments.repeats} repeats of {arguments.updates} updates"

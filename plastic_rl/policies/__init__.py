@@ -10,6 +10,8 @@ from plastic_rl.policies.actor_critic import (
 )
 from plastic_rl.policies.autoassociator import Autoassociator
 from plastic_rl.policies.classifier import PlasticClassifier
+from plastic_rl.policies.core import CoreRecorder, RecurrentCore
+from plastic_rl.policies.core_options import CoreOptions
 from plastic_rl.policies.episodic import EpisodicNetwork
 from plastic_rl.policies.omniglot import LabelledImages, OmniglotPolicy
 from plastic_rl.policies.plastic_rnn import PlasticRNN
@@ -30,6 +32,8 @@ __all__ = [
     "AutoassociatorPolicy",
     "ClassifierPolicy",
     "CnnPolicy",
+    "CoreOptions",
+    "CoreRecorder",
     "EpisodicNetwork",
     "LSTMNetwork",
     "LSTMPolicy",
@@ -48,5 +52,6 @@ __all__ = [
     "PolicyState",
     "RNNNetwork",
     "RNNPolicy",
+    "RecurrentCore",
     "SupervisedPolicy",
 ]

@@ -1,10 +1,11 @@
 """Actor-critic policies with a plastic recurrent core, for ``PlasticA2C``.
 
-observation -> features extractor -> PlasticRNN -> (net_arch layers) -> action and value heads
+observation -> features extractor -> recurrent core -> (net_arch layers) -> action and value heads
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,16 +24,17 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
 from plastic_rl.arguments import check_count, check_positive
-from plastic_rl.ops.plastic_rnn import Activation, Backend, PlasticState, Rule
-from plastic_rl.policies.plastic_rnn import Alpha, PlasticRNN
-from plastic_rl.policies.readout import PlasticReadout
-from plastic_rl.policies.state import PolicyState, check_observation, from_numpy, starts_tensor, to_numpy
+from plastic_rl.ops.plastic_rnn import batch_size
+from plastic_rl.policies.core import RecurrentCore, check_core
+from plastic_rl.policies.core_options import split_options
+from plastic_rl.policies.plastic_rnn import PlasticRNN
+from plastic_rl.policies.state import PolicyState, StatefulPolicy
 
 # The width of the hidden layers that SB3's default learning rates are made for.
 SB3_WIDTH = 64
 
 
-class PlasticPolicy(ActorCriticPolicy):
+class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
     """Actor and critic on one plastic recurrent core (Miconi, Stanley & Clune, ICML 2018).
 
     The policy holds no state: ``forward`` and ``predict`` take it and return it. Sequences are time-major:
@@ -48,19 +50,12 @@ class PlasticPolicy(ActorCriticPolicy):
             ``CombinedExtractor``.
         share_features_extractor: if false, the critic has a features extractor and a core of its own.
         hidden_size: number of neurons N in the core.
-        rule: ``hebb``, ``oja``, ``modulated``, or one that you have registered with
-            ``plastic_rl.register_rule``.
-        alpha: ``full``, ``homogeneous`` or ``none`` (a plain RNN).
-        eta: where the trained learning rate of the trace starts, in (0, 1).
-        activation: of the core: ``tanh``, ``sigmoid``, ``relu`` or ``linear``.
-        backend: of the operator: ``auto``, ``numba`` or ``reference``.
-        w_init: w starts uniform in [0, w_init].
-        alpha_init: alpha starts uniform in [0, alpha_init].
-        trace_clip: bound on the trace, ``modulated`` and registered rules that ask for it.
-        core_lr_scale: the learning rate of w and alpha as a multiple of the others', above 0. The default,
-            min(1, 64 / hidden_size), lets learning rates made for SB3's 64 units serve larger cores: one step
-            of an Adam-like optimiser changes an N x N matrix by N times its length in the leading direction.
-        **kwargs: everything else that SB3's ``ActorCriticPolicy`` takes.
+        core_lr_scale: the learning rate of the core's matrices (w and alpha) as a multiple of the others',
+            above 0. The default, min(1, 64 / hidden_size), lets learning rates made for SB3's 64 units serve
+            larger cores: one step of an Adam-like optimiser changes an N x N matrix by N times its length in
+            the leading direction.
+        **kwargs: the options of the core (``rule``, ``alpha``, ``eta``, ...: the fields of `CoreOptions`,
+            with its defaults), and everything else that SB3's ``ActorCriticPolicy`` takes.
 
     Raises:
         ValueError: an argument of the core outside its range, named.
@@ -79,14 +74,6 @@ class PlasticPolicy(ActorCriticPolicy):
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         share_features_extractor: bool = True,
         hidden_size: int = 200,
-        rule: Rule = "hebb",
-        alpha: Alpha = "full",
-        eta: float = 0.01,
-        activation: Activation = "tanh",
-        backend: Backend = "auto",
-        w_init: float = 0.01,
-        alpha_init: float = 0.01,
-        trace_clip: float = 2.0,
         core_lr_scale: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -95,16 +82,7 @@ class PlasticPolicy(ActorCriticPolicy):
         if core_lr_scale is None:
             core_lr_scale = min(1.0, SB3_WIDTH / self.hidden_size)
         self.core_lr_scale = check_positive("core_lr_scale", core_lr_scale)
-        self.core_kwargs: dict[str, Any] = {
-            "rule": rule,
-            "alpha": alpha,
-            "eta": eta,
-            "activation": activation,
-            "backend": backend,
-            "w_init": w_init,
-            "alpha_init": alpha_init,
-            "trace_clip": trace_clip,
-        }
+        self.core_options, others = split_options(kwargs)
         super().__init__(
             observation_space,
             action_space,
@@ -113,7 +91,7 @@ class PlasticPolicy(ActorCriticPolicy):
             activation_fn=activation_fn,
             features_extractor_class=features_extractor_class or self.default_features_extractor,
             share_features_extractor=share_features_extractor,
-            **kwargs,
+            **others,
         )
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -122,13 +100,16 @@ class PlasticPolicy(ActorCriticPolicy):
             hidden_size=self.hidden_size,
             core_lr_scale=self.core_lr_scale,
             share_features_extractor=self.share_features_extractor,
-            **self.core_kwargs,
+            **asdict(self.core_options),
         )
         return data
 
-    def _make_core(self) -> PlasticRNN | PlasticReadout:
-        """Make what remembers, for ``features_dim`` features and ``hidden_size`` activations."""
-        return PlasticRNN(self.features_dim, self.hidden_size, **self.core_kwargs)
+    def _make_core(self) -> RecurrentCore:
+        """Make what remembers, for ``features_dim`` features and ``hidden_size`` activations.
+
+        The place for a core of your own: any module with the methods of `RecurrentCore`.
+        """
+        return PlasticRNN(self.features_dim, self.hidden_size, **asdict(self.core_options))
 
     def _build_mlp_extractor(self) -> None:
         """Build the layers after the core; as in SB3, subclasses may build others."""
@@ -141,12 +122,14 @@ class PlasticPolicy(ActorCriticPolicy):
         self.critic_core = None if self.share_features_extractor else self._make_core()
         super()._build(lr_schedule)
         cores = [core for core in (self.core, self.critic_core) if core is not None]
-        matrices = [p for core in cores for p in (core.w, core.alpha) if p is not None]
-        of_matrix = {id(p) for p in matrices}
-        others = [p for p in self.parameters() if id(p) not in of_matrix]
+        for core in cores:
+            check_core(core)
+        scaled = [parameter for core in cores for parameter in core.scaled_parameters()]
+        of_scaled = {id(parameter) for parameter in scaled}
+        others = [parameter for parameter in self.parameters() if id(parameter) not in of_scaled]
         groups = [
             {"params": others, "lr_scale": 1.0},
-            {"params": matrices, "lr_scale": self.core_lr_scale},
+            {"params": scaled, "lr_scale": self.core_lr_scale},
         ]
         lr = lr_schedule(1)
         self.optimizer = self.optimizer_class(groups, lr=lr, **self.optimizer_kwargs)  # type: ignore[call-arg]
@@ -245,49 +228,24 @@ class PlasticPolicy(ActorCriticPolicy):
         _, y_vf, _ = self.run_cores(obs, state, episode_starts)
         return self.values(y_vf)
 
-    def predict(
-        self,
-        observation: np.ndarray | dict[str, np.ndarray],
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Choose actions; the recurrent state goes in and comes out as NumPy arrays.
+    def initial_memory(self, n_envs: int) -> Any:
+        """See `StatefulPolicy`: acting needs the actor's state only."""
+        return self.core.initial_state(n_envs)
 
-        Args:
-            observation: of one environment, or of B at once.
-            state: what the previous call returned, (hidden (B, N), trace (B, N, N)); None starts from zeros.
-                It is not changed.
-            episode_start: (B,) or one for all, true where an episode starts: the state of that row is zeroed.
-            deterministic: the most probable action instead of a sampled one.
-
-        Returns:
-            The actions, and the state to hand to the next call.
-
-        Raises:
-            ValueError: ``state`` or ``episode_start`` does not fit the observation.
-        """
-        self.set_training_mode(False)
-        check_observation(observation)
-        obs, vectorized = self.obs_to_tensor(observation)
-        n_envs = (next(iter(obs.values())) if isinstance(obs, dict) else obs).shape[0]
-        policy_state = self.initial_state(n_envs)
-        if state is not None:
-            # Acting needs the actor's state only: a critic's own would be carried along for nothing.
-            policy_state = policy_state._replace(actor=from_numpy(state, like=policy_state.actor))
-        starts = None if episode_start is None else starts_tensor(episode_start, n_envs, self.device)
-        with torch.no_grad():
-            y, _, policy_state = self.run_cores(obs, policy_state, starts)
-            chosen = self.action_distribution(y).get_actions(deterministic=deterministic)
+    def choose(
+        self, obs: PyTorchObs, memory: Any, episode_starts: Tensor | None, deterministic: bool
+    ) -> tuple[np.ndarray, Any]:
+        """See `StatefulPolicy`. A critic's own core starts from zeros: nobody asks for its values."""
+        state = self.initial_state(batch_size(memory))._replace(actor=memory)
+        y, _, state = self.run_cores(obs, state, episode_starts)
+        chosen = self.action_distribution(y).get_actions(deterministic=deterministic)
         actions = chosen.cpu().numpy().reshape((-1, *self.action_space.shape))  # type: ignore[misc, arg-type]
         if isinstance(self.action_space, spaces.Box):
             if self.squash_output:
                 actions = self.unscale_action(actions)
             else:
                 actions = np.clip(actions, self.action_space.low, self.action_space.high)
-        if not vectorized:
-            actions = actions.squeeze(axis=0)
-        return actions, to_numpy(policy_state.actor)  # type: ignore[return-value]
+        return actions, state.actor
 
 
 class PlasticCnnPolicy(PlasticPolicy):
@@ -308,10 +266,10 @@ MultiInputPolicy = PlasticMultiInputPolicy
 
 
 def _run_core(
-    core: PlasticRNN | PlasticReadout, features: Tensor, state: PlasticState, episode_starts: Tensor | None
-) -> tuple[Tensor, PlasticState]:
+    core: RecurrentCore, features: Tensor, state: Any, episode_starts: Tensor | None
+) -> tuple[Tensor, Any]:
     """Run one core over time-major features (T * B, F); one step without gradients takes the lean form."""
-    n_envs = state.hidden.shape[0]
+    n_envs = batch_size(state)
     n_steps = features.shape[0] // n_envs
     if n_steps == 1 and not torch.is_grad_enabled():
         return core.step(features, state, None if episode_starts is None else episode_starts.reshape(n_envs))

@@ -7,20 +7,17 @@ from torch import Tensor
 
 from plastic_rl.arguments import check_choice, check_count, check_scale
 from plastic_rl.ops.plastic_rnn import (
-    ACTIVATIONS,
     BACKENDS,
     Activation,
     Backend,
     PlasticParams,
-    PlasticState,
     Rule,
     initial_state,
     plastic_rnn,
     plastic_rnn_step_,
 )
-from plastic_rl.policies.connections import PlasticConnections
+from plastic_rl.policies.connections import Alpha, PlasticConnections
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState, Observations
-from plastic_rl.policies.plastic_rnn import Alpha
 
 
 class Autoassociator(EpisodicNetwork):
@@ -63,9 +60,7 @@ class Autoassociator(EpisodicNetwork):
     ) -> None:
         super().__init__()
         n = check_count("n_elements", n_elements) + 1
-        check_choice("activation", activation, ACTIVATIONS)
         check_choice("backend", backend, BACKENDS)
-        self.activation: Activation = activation
         self.backend: Backend = backend
         scale = check_scale("alpha_init", alpha_init)
         self.connections = PlasticConnections(
@@ -74,6 +69,7 @@ class Autoassociator(EpisodicNetwork):
             rule=rule,
             alpha=alpha,
             eta=eta,
+            activation=activation,
             w_std=check_scale("w_init", w_init),
             alpha_mean=scale if alpha == "homogeneous" else 0.0,
             alpha_std=scale,
@@ -86,7 +82,7 @@ class Autoassociator(EpisodicNetwork):
 
     def params(self) -> PlasticParams:
         """The operator's parameters; gradients flow through them to this network's."""
-        return self.connections.params(self.activation)
+        return self.connections.params()
 
     def initial_state(self, batch_size: int) -> NetworkState:
         """Zeros: hidden (B, N) and trace (B, N, N), or (B, 0, 0) without plasticity."""
@@ -115,10 +111,9 @@ class Autoassociator(EpisodicNetwork):
         assert isinstance(observations, Tensor)
         with torch.no_grad():
             clamp = self._clamp(observations)
-            kept = PlasticState(*state)
             drive = torch.zeros_like(clamp[0])
-            y = plastic_rnn_step_(drive, self.params(), kept, clamp=clamp, backend=self.backend)
-        return y[:, :-1], kept
+            y = plastic_rnn_step_(drive, self.params(), state, clamp=clamp, backend=self.backend)
+        return y[:, :-1], state
 
     def _clamp(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Values and mask of the clamped neurons, (..., N) each; the last neuron is always 1."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from plastic_rl.arguments import check_count, check_scale
 from plastic_rl.ops.plastic_rnn import Rule
+from plastic_rl.policies.connections import Alpha
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState, Observations
-from plastic_rl.policies.plastic_rnn import Alpha
 from plastic_rl.policies.readout import PlasticReadout
 
 _LAYERS = 4

@@ -1,20 +1,105 @@
-"""The trained tensors of plastic connections between two groups of neurons."""
+"""The trained tensors of plastic connections between neurons."""
 
 from __future__ import annotations
 
 import math
-from typing import get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from plastic_rl.arguments import check_choice, check_count, check_open_fraction
-from plastic_rl.ops.plastic_rnn import Activation, PlasticParams, Rule, get_rule, rule_names, try_rule
-from plastic_rl.policies.plastic_rnn import Alpha
+from plastic_rl.ops.plastic_rnn import (
+    ACTIVATIONS,
+    Activation,
+    PlasticParams,
+    Rule,
+    get_rule,
+    rule_names,
+    try_rule,
+)
+
+Alpha = Literal["full", "homogeneous", "none"]
 
 
-class PlasticConnections(nn.Module):
-    """Fixed weights w, plasticities alpha and the trace's learning rate eta (ICML 2018, Eq. 1).
+class PlasticWeights(nn.Module):
+    """Fixed weights w, plasticities alpha and what the rule trains beside them (ICML 2018, Eq. 1).
+
+    Args:
+        w: (I, O), where the weights start.
+        alpha: (I, O), () or None, where the plasticities start.
+        rule: how the trace changes.
+        eta: where the trained learning rate of the trace starts, in (0, 1).
+        activation: of the neurons that are fed.
+        trace_clip: bound on the trace, for rules that ask for it.
+    """
+
+    alpha: nn.Parameter | None
+    eta_logit: nn.Parameter | None
+    w_m: nn.Parameter | None
+    b_m: nn.Parameter | None
+    fan_out: nn.Parameter | None
+
+    def __init__(
+        self,
+        w: Tensor,
+        alpha: Tensor | None,
+        *,
+        rule: Rule,
+        eta: float,
+        activation: Activation = "tanh",
+        trace_clip: float = 2.0,
+    ) -> None:
+        super().__init__()
+        self.rule = rule
+        self.activation: Activation = activation
+        self.trace_clip = float(trace_clip)
+        self.w = nn.Parameter(w)
+        self.alpha = None if alpha is None else nn.Parameter(alpha)
+        trained = () if alpha is None else get_rule(rule).parameters
+        # The logit is what is trained, so that eta stays in (0, 1).
+        logit = torch.tensor(math.log(eta / (1 - eta)))
+        self.eta_logit = nn.Parameter(logit) if "eta" in trained else None
+        n = w.shape[1]
+        bound = 1 / math.sqrt(n)
+        self.w_m = nn.Parameter(torch.empty(n).uniform_(-bound, bound)) if "w_m" in trained else None
+        self.b_m = nn.Parameter(torch.zeros(())) if "b_m" in trained else None
+        self.fan_out = nn.Parameter(torch.ones(n)) if "fan_out" in trained else None
+        try_rule(self.params())
+
+    @property
+    def eta(self) -> Tensor | None:
+        """The learning rate of the trace, (), in (0, 1); None where there is none."""
+        return None if self.eta_logit is None else torch.sigmoid(self.eta_logit)
+
+    @property
+    def plasticity(self) -> Alpha:
+        """The form of alpha, as the argument names it."""
+        if self.alpha is None:
+            return "none"
+        return "full" if self.alpha.dim() == 2 else "homogeneous"
+
+    def params(self) -> PlasticParams:
+        """The form in which rules and operator take them; gradients flow through to this module's."""
+        return PlasticParams(
+            w=self.w,
+            alpha=self.alpha,
+            eta=self.eta,
+            rule=self.rule,
+            activation=self.activation,
+            w_m=self.w_m,
+            b_m=self.b_m,
+            fan_out=self.fan_out,
+            trace_clip=self.trace_clip,
+        )
+
+    def scaled_parameters(self) -> list[nn.Parameter]:
+        """The matrices, which learn at a rate of their own; see `RecurrentCore.scaled_parameters`."""
+        return [self.w] if self.alpha is None else [self.w, self.alpha]
+
+
+class PlasticConnections(PlasticWeights):
+    """Plastic connections between two groups of neurons, w and alpha starting normal.
 
     Args:
         inputs: number I of neurons that feed, at least 1.
@@ -23,6 +108,7 @@ class PlasticConnections(nn.Module):
         alpha: ``full``, one trained plasticity per connection; ``homogeneous``, one for all;
             ``none``, no plasticity.
         eta: where the trained learning rate of the trace starts, in (0, 1).
+        activation: of the neurons that are fed: ``tanh``, ``sigmoid``, ``relu`` or ``linear``.
         w_std: w starts normal, with mean 0 and this standard deviation of at least 0.
         alpha_mean: the mean of the plasticities at the start.
         alpha_std: their standard deviation, at least 0; a ``homogeneous`` one starts at the mean.
@@ -30,9 +116,6 @@ class PlasticConnections(nn.Module):
     Raises:
         ValueError: an argument outside its range, named.
     """
-
-    alpha: nn.Parameter | None
-    eta_logit: nn.Parameter | None
 
     def __init__(
         self,
@@ -42,44 +125,29 @@ class PlasticConnections(nn.Module):
         rule: Rule = "hebb",
         alpha: Alpha = "full",
         eta: float = 0.01,
+        activation: Activation = "tanh",
         w_std: float = 0.01,
         alpha_mean: float = 0.0,
         alpha_std: float = 0.01,
     ) -> None:
-        super().__init__()
         shape = check_count("inputs", inputs), check_count("outputs", outputs)
-        trained = get_rule(rule).parameters
+        get_rule(rule)
         check_choice("rule", rule, tuple(name for name in rule_names() if _without_modulation(name)))
         check_choice("alpha", alpha, get_args(Alpha))
+        check_choice("activation", activation, ACTIVATIONS)
         check_open_fraction("eta", eta)
-        self.rule = rule
-        self.w = nn.Parameter(w_std * torch.randn(shape))
+        w = w_std * torch.randn(shape)
+        start = None
         if alpha == "full":
-            self.alpha = nn.Parameter(alpha_mean + alpha_std * torch.randn(shape))
+            start = alpha_mean + alpha_std * torch.randn(shape)
         elif alpha == "homogeneous":
-            self.alpha = nn.Parameter(torch.tensor(float(alpha_mean)))
-        else:
-            self.alpha = None
-        # The logit is what is trained, so that eta stays in (0, 1).
-        logit = torch.tensor(math.log(eta / (1 - eta)))
-        plastic = self.alpha is not None
-        self.eta_logit = nn.Parameter(logit) if plastic and "eta" in trained else None
-        try_rule(self.params())
-
-    @property
-    def eta(self) -> Tensor | None:
-        """The learning rate of the trace, (), in (0, 1); None where there is none."""
-        return None if self.eta_logit is None else torch.sigmoid(self.eta_logit)
-
-    def params(self, activation: Activation = "tanh") -> PlasticParams:
-        """The form in which rules and operator take them; gradients flow through to this module's."""
-        return PlasticParams(self.w, self.alpha, self.eta, rule=self.rule, activation=activation)
+            start = torch.tensor(float(alpha_mean))
+        super().__init__(w, start, rule=rule, eta=eta, activation=activation)
 
     def extra_repr(self) -> str:
         """What ``print`` shows beside the sub-modules."""
-        mode = "none" if self.alpha is None else "full" if self.alpha.dim() == 2 else "homogeneous"
         inputs, outputs = self.w.shape
-        return f"inputs={inputs}, outputs={outputs}, rule={self.rule}, alpha={mode}"
+        return f"inputs={inputs}, outputs={outputs}, rule={self.rule}, alpha={self.plasticity}"
 
 
 def _without_modulation(rule: Rule) -> bool:

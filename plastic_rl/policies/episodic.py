@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor, nn
 
 Observations = Tensor | dict[str, Tensor]
-NetworkState = tuple[Tensor, ...]
+# Any tuple of tensors with one row per episode; a NamedTuple comes back as one.
+NetworkState = Any
 
 
 class EpisodicNetwork(nn.Module, ABC):

@@ -10,7 +10,6 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from plastic_rl.arguments import check_scale
 from plastic_rl.ops.plastic_rnn import Rule
 from plastic_rl.policies.actor_critic import PlasticPolicy
 from plastic_rl.policies.classifier import ImageFeatures
@@ -98,15 +97,15 @@ class OmniglotPolicy(PlasticPolicy):
         )
 
     def _make_core(self) -> PlasticReadout:
-        given = self.core_kwargs
+        given = self.core_options
         return PlasticReadout(
             self.features_dim - self.hidden_size,
             self.hidden_size,
-            rule=given["rule"],
-            alpha=given["alpha"],
-            eta=given["eta"],
-            w_std=check_scale("w_init", given["w_init"]),
-            alpha_mean=check_scale("alpha_init", given["alpha_init"]),
+            rule=given.rule,
+            alpha=given.alpha,
+            eta=given.eta,
+            w_std=given.w_init,
+            alpha_mean=given.alpha_init,
             alpha_std=0.0,
         )
 

@@ -55,7 +55,7 @@ class PlasticReadout(PlasticConnections):
         if episode_starts is not None:
             trace = torch.where(episode_starts.bool()[:, None, None], torch.zeros_like(trace), trace)
         logits, trace = self.respond(features, labels, trace)
-        return logits, PlasticState(state.hidden, trace)
+        return logits, state._replace(trace=trace)
 
     def respond(self, features: Tensor, labels: Tensor, trace: Tensor) -> tuple[Tensor, Tensor]:
         """The logits (B, N) for features (B, F) with labels (B, N), and the trace (B, F, N) afterwards."""

@@ -11,7 +11,6 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim, prepro
 from torch import Tensor, nn
 
 from plastic_rl.arguments import check_count
-from plastic_rl.ops.plastic_rnn import PlasticState
 from plastic_rl.policies.classifier import ImageFeatures
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState, Observations
 from plastic_rl.policies.plastic_rnn import PlasticRNN
@@ -202,5 +201,5 @@ class PlasticRNNNetwork(RecurrentNetwork):
 
     def run(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """See `RecurrentNetwork.run`."""
-        y, new = self.core(features, PlasticState(*state))
+        y, new = self.core(features, state)
         return y[-1], new

@@ -1,67 +1,132 @@
-"""The state of a plastic policy, and its passage between torch and the NumPy arrays that SB3 hands around."""
+"""The state of a policy, and its passage between torch and the NumPy arrays that SB3 hands around."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn import PlasticState
+from plastic_rl.ops.plastic_rnn import map_state, take_rows
 
 
 class PolicyState(NamedTuple):
-    """The state of the actor's core and, where the critic has a core of its own, of the critic's."""
+    """The state of the actor's core and, where the critic has a core of its own, of the critic's.
 
-    actor: PlasticState
-    critic: PlasticState | None = None
+    Each is what its core's ``initial_state`` gives: any tuple of tensors with one row per environment.
+    """
+
+    actor: Any
+    critic: Any = None
+
+    def map(self, function: Callable[[Tensor], Any]) -> PolicyState:
+        """The state with ``function(tensor)`` in the place of every tensor."""
+        return map_state(function, self)
 
     def detach(self) -> PolicyState:
         """The same numbers without their history."""
-        return PolicyState(self.actor.detach(), None if self.critic is None else self.critic.detach())
+        return self.map(Tensor.detach)
 
-    def rows(self, index: np.ndarray) -> PolicyState:
-        """A copy of the state of some environments.
+    def rows(self, index: Any) -> PolicyState:
+        """A copy of the state of some environments. index: (K,) integers."""
+        return take_rows(self, index)
 
-        index: (K,) integers; hidden becomes (K, N), trace (K, N, N)
+
+class StatefulPolicy(BasePolicy):
+    """A policy whose ``predict`` takes a recurrent state and returns it; the policy itself holds none."""
+
+    @abstractmethod
+    def initial_memory(self, n_envs: int) -> Any:
+        """What acting remembers at the start of an episode: a tuple of tensors, (n_envs, ...) each."""
+
+    @abstractmethod
+    def choose(
+        self, obs: PyTorchObs, memory: Any, episode_starts: Tensor | None, deterministic: bool
+    ) -> tuple[np.ndarray, Any]:
+        """Act for one step, without gradients.
+
+        obs: (B, ...)
+        memory: of B environments; it may be overwritten
+        episode_starts: (B,), true where the memory is emptied first
+        returns: actions (B, *action shape), new memory
         """
-        rows = torch.as_tensor(index, device=self.actor.hidden.device)
-        actor, critic = self
-        return PolicyState(
-            PlasticState(actor.hidden[rows], actor.trace[rows]),
-            None if critic is None else PlasticState(critic.hidden[rows], critic.trace[rows]),
-        )
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Choose actions; the recurrent state goes in and comes out as NumPy arrays.
+
+        Args:
+            observation: of one environment, or of B at once.
+            state: what the previous call returned, B first in each of its arrays; None starts from zeros. It
+                is not changed.
+            episode_start: (B,) or one for all, true where an episode starts: the state of that row is zeroed.
+            deterministic: the most probable action instead of a sampled one.
+
+        Returns:
+            The actions, and the state to hand to the next call.
+
+        Raises:
+            ValueError: ``state`` or ``episode_start`` does not fit the observation.
+        """
+        self.set_training_mode(False)
+        _check_observation(observation)
+        obs, vectorized = self.obs_to_tensor(observation)
+        n_envs = (next(iter(obs.values())) if isinstance(obs, dict) else obs).shape[0]
+        memory = self.initial_memory(n_envs)
+        if state is not None:
+            memory = _from_numpy(state, like=memory)
+        starts = None if episode_start is None else _starts_tensor(episode_start, n_envs, self.device)
+        with torch.no_grad():
+            actions, memory = self.choose(obs, memory, starts, deterministic)
+        if not vectorized:
+            actions = actions.squeeze(axis=0)
+        return actions, map_state(lambda part: part.detach().cpu().numpy(), memory)
 
 
-def to_numpy(state: PlasticState) -> PlasticState:
-    """The same NamedTuple holding NumPy arrays, for callers that live outside torch."""
-    return PlasticState(state.hidden.cpu().numpy(), state.trace.cpu().numpy())  # type: ignore[arg-type]
-
-
-def from_numpy(state: Any, like: PlasticState) -> PlasticState:
-    """A torch copy of a state that came from ``predict``, checked against the shapes of ``like``.
+def _from_numpy(state: Any, like: Any) -> Any:
+    """A torch copy of a state that came from ``predict``, with the structure of ``like``.
 
     Raises:
-        ValueError: ``state`` is not a pair of arrays (hidden, trace) of the right shapes.
+        ValueError: its structure or a shape differs from that of ``like``.
     """
-    if not isinstance(state, tuple | list) or len(state) != 2:
+
+    def copied(zeros: Tensor, part: Any) -> Tensor:
+        array = np.asarray(part)
+        if array.shape != zeros.shape:
+            raise ValueError(f"shape {array.shape}")
+        return torch.tensor(array, dtype=zeros.dtype, device=zeros.device)
+
+    try:
+        return map_state(copied, like, state)
+    except ValueError as error:
+        given = _shapes(state) if isinstance(state, tuple | list) else type(state).__name__
         raise ValueError(
-            f"state must be the (hidden, trace) pair that predict returned, got {type(state).__name__}"
-        )
-    hidden, trace = (
-        torch.tensor(np.asarray(part), dtype=zero.dtype, device=zero.device)
-        for part, zero in zip(state, like, strict=True)
-    )
-    if hidden.shape != like.hidden.shape or trace.shape != like.trace.shape:
-        raise ValueError(
-            f"state must hold hidden {tuple(like.hidden.shape)} and trace {tuple(like.trace.shape)} for this "
-            f"observation, got {tuple(hidden.shape)} and {tuple(trace.shape)}"
-        )
-    return PlasticState(hidden, trace)
+            f"state must be what predict returned, {_shapes(like)} for this observation, got {given}"
+        ) from error
 
 
-def check_observation(observation: object) -> None:
+def _shapes(state: Any) -> str:
+    """The names and shapes of a state's arrays in words."""
+    names = getattr(state, "_fields", [""] * len(state))
+    parts = [
+        f"({_shapes(part)})" if isinstance(part, tuple | list) else f"{name} {tuple(np.shape(part))}".strip()
+        for name, part in zip(names, state, strict=True)
+        if part is not None
+    ]
+    return " and ".join(parts)
+
+
+def _check_observation(observation: object) -> None:
     """Refuse what Gymnasium's ``reset`` returns, the commonest mistake.
 
     Raises:
@@ -74,7 +139,7 @@ def check_observation(observation: object) -> None:
         )
 
 
-def starts_tensor(episode_start: np.ndarray | bool, n_envs: int, device: torch.device) -> Tensor:
+def _starts_tensor(episode_start: np.ndarray | bool, n_envs: int, device: torch.device) -> Tensor:
     """Where an episode starts, (n_envs,) bool, from one value per environment or one for all.
 
     Raises:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor
 
 from plastic_rl.arguments import check_positive
+from plastic_rl.ops.plastic_rnn import zero_rows
 from plastic_rl.policies.autoassociator import Autoassociator
 from plastic_rl.policies.classifier import PlasticClassifier
 from plastic_rl.policies.connections import PlasticConnections
@@ -23,10 +23,10 @@ from plastic_rl.policies.recurrent_baselines import (
     RNNNetwork,
     is_labelled_image,
 )
-from plastic_rl.policies.state import check_observation, starts_tensor
+from plastic_rl.policies.state import StatefulPolicy
 
 
-class SupervisedPolicy(BasePolicy):
+class SupervisedPolicy(StatefulPolicy):
     """A network that is trained on whole episodes and acts step by step.
 
     Subclasses say which network in ``make_network``. Its outputs are, for a Box action space, the elements of
@@ -104,46 +104,23 @@ class SupervisedPolicy(BasePolicy):
         return np.clip(actions, space.low, space.high)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
-        state = self.network.initial_state(_rows(observation))
-        outputs, _ = self.network.step(observation, state)
-        return torch.as_tensor(self.answers(outputs))
+        parts = observation.values() if isinstance(observation, dict) else [observation]
+        n_envs = next(iter(parts)).shape[0]
+        actions, _ = self.choose(observation, self.initial_memory(n_envs), None, deterministic)
+        return torch.as_tensor(actions)
 
-    def predict(
-        self,
-        observation: np.ndarray | dict[str, np.ndarray],
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """Answer at one step; the recurrent state goes in and comes out as NumPy arrays.
+    def initial_memory(self, n_envs: int) -> NetworkState:
+        """See `StatefulPolicy`."""
+        return self.network.initial_state(n_envs)
 
-        Args:
-            observation: of one environment, or of B at once.
-            state: what the previous call returned; None starts from zeros. It is not changed.
-            episode_start: (B,) or one for all, true where an episode starts: the state of that row is zeroed.
-            deterministic: makes no difference.
-
-        Returns:
-            The actions, and the state to hand to the next call.
-
-        Raises:
-            ValueError: ``state`` or ``episode_start`` does not fit the observation.
-        """
-        self.set_training_mode(False)
-        check_observation(observation)
-        obs, vectorized = self.obs_to_tensor(observation)
-        n_envs = _rows(obs)
-        tensors = self.network.initial_state(n_envs)
-        if state is not None:
-            tensors = _from_numpy(state, like=tensors)
-        if episode_start is not None:
-            starts = starts_tensor(episode_start, n_envs, self.device)
-            tensors = tuple(
-                part.masked_fill(starts.reshape(-1, *[1] * (part.dim() - 1)), 0.0) for part in tensors
-            )
-        outputs, tensors = self.network.step(obs, tensors)
-        actions = self.answers(outputs)
-        return (actions if vectorized else actions[0]), tuple(part.cpu().numpy() for part in tensors)
+    def choose(
+        self, obs: PyTorchObs, memory: NetworkState, episode_starts: Tensor | None, deterministic: bool
+    ) -> tuple[np.ndarray, NetworkState]:
+        """See `StatefulPolicy`."""
+        if episode_starts is not None:
+            memory = zero_rows(memory, episode_starts)
+        outputs, memory = self.network.step(obs, memory)
+        return self.answers(outputs), memory
 
 
 class AutoassociatorPolicy(SupervisedPolicy):
@@ -232,23 +209,3 @@ class PlasticRNNPolicy(SupervisedPolicy):
     def make_network(self, **network_kwargs: Any) -> PlasticRNNNetwork:
         """See `SupervisedPolicy.make_network`."""
         return PlasticRNNNetwork(self.observation_space, self.n_outputs, **network_kwargs)
-
-
-def _rows(observations: PyTorchObs) -> int:
-    """The size of the first dimension of an observation's parts."""
-    return (next(iter(observations.values())) if isinstance(observations, dict) else observations).shape[0]
-
-
-def _from_numpy(state: tuple[np.ndarray, ...], like: NetworkState) -> NetworkState:
-    """A torch copy of a state that came from ``predict``, checked against the shapes of ``like``."""
-    shapes = [tuple(part.shape) for part in like]
-    given = [np.shape(part) for part in state] if isinstance(state, tuple | list) else type(state).__name__
-    if given != shapes:
-        raise ValueError(
-            f"state must be what predict returned, arrays of shapes {shapes} for this observation, "
-            f"got {given}"
-        )
-    return tuple(
-        torch.tensor(np.asarray(part), dtype=zero.dtype, device=zero.device)
-        for part, zero in zip(state, like, strict=True)
-    )

@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 from stable_baselines3.common.save_util import load_from_zip_file
-from torch import nn
 
-from plastic_rl.ops.plastic_rnn import UnknownRuleError, get_rule
+from plastic_rl.ops.plastic_rnn import UnknownRuleError
 from plastic_rl.policies.actor_critic import PlasticPolicy
-from plastic_rl.policies.plastic_rnn import PlasticRNN
 
 # What a damaged archive, or one that something else wrote, can make the reading of it raise.
 _UNREADABLE = (
@@ -58,7 +56,7 @@ def load_core(path: str | Path | io.BufferedIOBase, policy: PlasticPolicy) -> Co
             registered, or another hidden_size, rule, form of alpha, activation or bound on the trace.
     """
     saved = _load_policy(path)
-    pairs = {"core": (saved.core, policy.core)}
+    pairs: dict[str, tuple[Any, Any]] = {"core": (saved.core, policy.core)}
     if policy.critic_core is not None:
         pairs["critic_core"] = (saved.critic_core or saved.core, policy.critic_core)
     for source, target in pairs.values():
@@ -106,7 +104,7 @@ def _load_policy(path: str | Path | io.BufferedIOBase) -> PlasticPolicy:
     return policy
 
 
-def _check_same_kind(path: str | Path | io.BufferedIOBase, saved: nn.Module, own: nn.Module) -> None:
+def _check_same_kind(path: str | Path | io.BufferedIOBase, saved: Any, own: Any) -> None:
     theirs, ours = _kind(saved, f"the core in {path}"), _kind(own, "this model's core")
     different = [name for name in ours if theirs.get(name) != ours[name]]
     if different:
@@ -116,10 +114,8 @@ def _check_same_kind(path: str | Path | io.BufferedIOBase, saved: nn.Module, own
         )
 
 
-def _kind(core: nn.Module, where: str) -> dict[str, Any]:
+def _kind(core: Any, where: str) -> dict[str, Any]:
     """What two cores must have in common for the weights of one to mean the same in the other."""
-    if not isinstance(core, PlasticRNN):
+    if not hasattr(core, "kind"):
         raise ValueError(f"{where} is a {type(core).__name__}: only a recurrent core can be copied")
-    alpha = "none" if core.alpha is None else "full" if core.alpha.dim() == 2 else "homogeneous"
-    kind = {"hidden_size": core.hidden_size, "rule": core.rule, "alpha": alpha, "activation": core.activation}
-    return {**kind, "trace_clip": core.trace_clip} if get_rule(core.rule).trace_clip else kind
+    return core.kind()

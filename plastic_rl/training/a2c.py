@@ -199,8 +199,9 @@ class PlasticA2C(PlasticOnPolicyAlgorithm):
         self.logger.record("train/grad_norm", grad_norm.item())
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", torch.exp(self.policy.log_std).mean().item())
-        if isinstance(self.policy, PlasticPolicy) and self.policy.core.eta is not None:
-            self.logger.record("train/eta", self.policy.core.eta.item())
+        eta = getattr(getattr(self.policy, "core", None), "eta", None)
+        if eta is not None:
+            self.logger.record("train/eta", eta.item())
 
     def learn(
         self: SelfPlasticA2C,

@@ -28,10 +28,10 @@ _tried: weakref.WeakKeyDictionary[PlasticPolicy, tuple[_Modules, str | None]] = 
 def why_modes_differ(policy: PlasticPolicy) -> str | None:
     """What tells the policy's training mode from its evaluation mode; None where both are the same.
 
-    The features and the heads' answers to one batch of random observations and activations are computed in
-    both modes, on a copy. They differ where the numbers do (batch normalization), and also where random
-    numbers are drawn in either mode (dropout, noise): two passes are then two different functions. The answer
-    is kept, and found anew when a module of the policy is exchanged.
+    Features, activations of the core and answers of the heads are computed in both modes for one batch of
+    random observations, on a copy. They differ where the numbers do (batch normalization), and also where
+    random numbers are drawn in either mode (dropout, noise): two passes are then two different functions. The
+    answer is kept, and found anew when a module of the policy is exchanged.
     """
     modules = tuple(weakref.ref(module) for module in policy.modules())
     known = _tried.get(policy)
@@ -52,9 +52,14 @@ def _try_both(policy: PlasticPolicy) -> str | None:
     first: dict[str, Tensor] = {}
     for training in [False, True] * _DRAWS:
         subject.set_training_mode(training)
-        for name in ("features", "heads"):
+        for name in ("features", "core's activations", "heads"):
             before = _torch_random_state(policy.device)
-            now = _features(subject, obs) if name == "features" else _heads(subject, activations, actions)
+            if name == "features":
+                now = _flat(subject.extract_features(obs))
+            elif name == "heads":
+                now = _flat(subject.evaluate_activations(activations, activations, actions)[:2])
+            else:
+                now = _flat(subject.run_cores(obs, None, None)[:2])
             if not torch.equal(before, _torch_random_state(policy.device)):
                 return f"its {name} are random in {'training' if training else 'evaluation'} mode"
             if not torch.equal(first.setdefault(name, now), now):
@@ -111,12 +116,6 @@ def _batch(policy: PlasticPolicy) -> tuple[PyTorchObs, Tensor, Tensor]:
     return obs, actions, torch.randn(_ROWS, policy.hidden_size, device=policy.device).tanh()
 
 
-def _features(policy: PlasticPolicy, obs: PyTorchObs) -> Tensor:
-    features = policy.extract_features(obs)
-    parts = features if isinstance(features, tuple) else (features,)
-    return torch.cat([part.flatten() for part in parts])
-
-
-def _heads(policy: PlasticPolicy, activations: Tensor, actions: Tensor) -> Tensor:
-    values, log_prob, _ = policy.evaluate_activations(activations, activations, actions)
-    return torch.cat([values.flatten(), log_prob.flatten()])
+def _flat(parts: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """All numbers in one row."""
+    return torch.cat([part.flatten() for part in (parts if isinstance(parts, tuple) else (parts,))])

@@ -12,8 +12,7 @@ from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn import PlasticState, Recording, plastic_rnn_replay
-from plastic_rl.policies import PlasticPolicy, PlasticRNN, PolicyState
+from plastic_rl.policies import CoreRecorder, PlasticPolicy, PolicyState, RecurrentCore
 from plastic_rl.training.modes import why_modes_differ
 
 logger = logging.getLogger(__name__)
@@ -44,8 +43,9 @@ def can_record(policy: PlasticPolicy, buffer: RolloutBuffer) -> bool:
 
 def _why_not(policy: PlasticPolicy, buffer: RolloutBuffer) -> str | None:
     """What keeps this kind of policy and buffer from being recorded."""
-    if not isinstance(policy.core, PlasticRNN):
-        return f"its core {type(policy.core).__name__} cannot be recorded"
+    for core in (policy.core, policy.critic_core):
+        if core is not None and _find_recorder(core, 1) is None:
+            return f"its core {type(core).__name__} cannot be recorded"
     if type(buffer) not in (RolloutBuffer, DictRolloutBuffer):
         return f"its buffer is {type(buffer).__name__}"
     if not _has_own(policy, _SEQUENCE_METHODS):
@@ -57,6 +57,17 @@ def _has_own(policy: PlasticPolicy, names: tuple[str, ...]) -> bool:
     """Whether these methods are those of ``PlasticPolicy``, overridden neither by class nor on the object."""
     own = (getattr(PlasticPolicy, name) for name in names)
     return all(getattr(getattr(policy, n), "__func__", None) is f for n, f in zip(names, own, strict=True))
+
+
+def _find_recorder(core: RecurrentCore, n_steps: int) -> CoreRecorder | None:
+    make = getattr(core, "recorder", None)
+    return None if make is None else make(n_steps)
+
+
+def _recorder(core: RecurrentCore, n_steps: int) -> CoreRecorder:
+    recorder = _find_recorder(core, n_steps)
+    assert recorder is not None
+    return recorder
 
 
 def _sample_categorical(logits: Tensor) -> Tensor:
@@ -80,17 +91,14 @@ class RolloutRecorder:
     def __init__(self, policy: PlasticPolicy, n_steps: int) -> None:
         self.policy = policy
         self.n_steps = n_steps
-        core, critic_core = policy.core, policy.critic_core
-        assert isinstance(core, PlasticRNN)
-        assert critic_core is None or isinstance(critic_core, PlasticRNN)
-        self._actor = _CoreRecorder(core, n_steps)
-        self._critic = None if critic_core is None else _CoreRecorder(critic_core, n_steps)
+        self._cores = policy.core, policy.critic_core
+        self._actor = _recorder(policy.core, n_steps)
+        self._critic = None if policy.critic_core is None else _recorder(policy.critic_core, n_steps)
 
     def fits(self, policy: PlasticPolicy, n_steps: int) -> bool:
         """Whether this is a recorder for this policy, with the cores it has now, and this length."""
-        critic_core = None if self._critic is None else self._critic.core
-        cores = self._actor.core is policy.core and critic_core is policy.critic_core
-        return self.policy is policy and cores and self.n_steps == n_steps
+        same_cores = self._cores == (policy.core, policy.critic_core)
+        return self.policy is policy and same_cores and self.n_steps == n_steps
 
     def start(self, state: PolicyState) -> None:
         """Begin a rollout from this state of B environments; it is copied."""
@@ -100,7 +108,6 @@ class RolloutRecorder:
         )
         self._actor.start(state.actor)
         if self._critic is not None:
-            assert state.critic is not None
             self._critic.start(state.critic)
 
     def is_current(self) -> bool:
@@ -113,15 +120,13 @@ class RolloutRecorder:
     @property
     def initial_state(self) -> PolicyState:
         """The state that the rollout began with."""
-        critic = None if self._critic is None else self._critic.recording.initial_state
-        return PolicyState(self._actor.recording.initial_state, critic)
+        critic = None if self._critic is None else self._critic.initial_state
+        return PolicyState(self._actor.initial_state, critic)
 
     @property
     def state(self) -> PolicyState:
         """The state after the last step taken, a copy."""
-        return PolicyState(
-            self._actor.recording.state, None if self._critic is None else self._critic.recording.state
-        )
+        return PolicyState(self._actor.state, None if self._critic is None else self._critic.state)
 
     def act(self, obs: PyTorchObs, episode_starts: Tensor) -> Tensor:
         """Sample actions (B, ...) for one step. obs: (B, ...), episode_starts: (B,)."""
@@ -157,37 +162,3 @@ class RolloutRecorder:
         y_pi = self._actor.replay(pi_features)
         y_vf = y_pi if self._critic is None else self._critic.replay(vf_features)
         return self.policy.evaluate_activations(y_pi, y_vf, actions)
-
-
-class _CoreRecorder:
-    """The recording of one core; its memory is kept from rollout to rollout."""
-
-    recording: Recording
-
-    def __init__(self, core: PlasticRNN, n_steps: int) -> None:
-        self.core = core
-        self.n_steps = n_steps
-        self._batch = 0
-
-    def start(self, state: PlasticState) -> None:
-        with torch.no_grad():
-            self.params = self.core.params()
-        if state.hidden.shape[0] == self._batch:
-            self.recording.reset(self.params, state)
-        else:
-            self.recording = Recording(self.n_steps, self.params, state, backend=self.core.backend)
-            self._batch = state.hidden.shape[0]
-
-    @property
-    def activations(self) -> Tensor:
-        """(T * B, N), without gradients."""
-        return self.recording.y.flatten(0, 1)
-
-    def step(self, features: Tensor, episode_starts: Tensor) -> Tensor:
-        return self.recording.step(self.core.drive(features), episode_starts, self.params)
-
-    def replay(self, features: Tensor) -> Tensor:
-        """(T * B, N), with gradients to the features and to the core's parameters. features: (T * B, F)."""
-        x = self.core.drive(features).reshape(self.n_steps, self._batch, self.core.hidden_size)
-        y, _ = plastic_rnn_replay(x, self.core.params(), self.recording)
-        return y.flatten(0, 1)

@@ -83,17 +83,33 @@ def test_an_entry_for_one_environment_beats_the_common_one(conditions: Any, sett
 
 def test_the_real_settings_make_agents_of_the_right_kinds(conditions: Any) -> None:
     import plastic_rl
-    from benchmarks import lstm_policy
+    from examples import own_core
 
     env = plastic_rl.make_vec_env(ENV_ID, 2, env_kwargs={"render_mode": None})
     sizes = {}
     for name in ("full", "homogeneous", "none", "modulated", "lstm"):
         config = conditions.condition_config(name, ENV_ID)
         policy = conditions.make_model(name, config, env, seed=0).policy
-        sizes[name] = lstm_policy.count_weights(policy)
-        assert isinstance(policy, lstm_policy.LstmPolicy) == (name == "lstm")
+        sizes[name] = conditions.count_weights(policy)
+        assert isinstance(policy, own_core.LstmPolicy) == (name == "lstm")
     assert sizes["lstm"] == pytest.approx(sizes["full"], rel=0.01)
     assert sizes["none"] < 0.6 * sizes["full"]
+
+
+def test_an_lstm_is_as_large_as_asked_for(conditions: Any) -> None:
+    import plastic_rl
+    from examples import own_core
+
+    env = plastic_rl.make_vec_env(ENV_ID, 2, env_kwargs={"render_mode": None})
+
+    def policy_of(n: int, policy: Any = own_core.LstmPolicy) -> Any:
+        return plastic_rl.PlasticA2C(policy, env, device="cpu", policy_kwargs={"hidden_size": n}).policy
+
+    for n in (5, 139):
+        assert conditions.lstm_size(env.observation_space, 4, conditions.count_weights(policy_of(n))) == n
+    plastic = conditions.count_weights(policy_of(200, "MlpPolicy"))
+    size = conditions.lstm_size(env.observation_space, 4, plastic)
+    assert conditions.count_weights(policy_of(size)) == pytest.approx(plastic, rel=0.01)
 
 
 @pytest.mark.parametrize("condition", ["full", "lstm"])

@@ -114,7 +114,10 @@ def test_batch_size_does_not_change_a_prediction():
     ("arguments", "message"),
     [
         ({"state": (np.zeros((3, 8)), np.zeros((3, 8, 8)))}, r"hidden \(2, 8\) and trace \(2, 8, 8\)"),
-        ({"state": np.zeros((2, 8))}, "pair that predict returned, got ndarray"),
+        (
+            {"state": np.zeros((2, 8))},
+            r"what predict returned, hidden \(2, 8\) and trace \(2, 8, 8\) .*, got ndarray",
+        ),
         ({"episode_start": np.zeros(3, dtype=bool)}, r"episode_start must have shape \(2,\), got \(3,\)"),
         ({"observation": (np.zeros((2, 3)), {})}, "got a tuple"),
     ],
@@ -143,7 +146,7 @@ def test_policy_alone_survives_save_and_load(tmp_path, kwargs):
     np.testing.assert_array_equal(actions, loaded_actions)
     np.testing.assert_array_equal(state.trace, loaded_state.trace)
     assert loaded._get_constructor_parameters().keys() == policy._get_constructor_parameters().keys()
-    assert loaded.core_kwargs == policy.core_kwargs
+    assert loaded.core_options == policy.core_options
 
 
 def test_predict_takes_one_episode_start_for_all_and_a_list_as_state():

@@ -11,6 +11,7 @@ from plastic_rl.ops.plastic_rnn.rules import (
     try_rule,
     update_trace,
 )
+from plastic_rl.ops.plastic_rnn.state import batch_size, map_state, take_rows, tensors, zero_rows
 from plastic_rl.ops.plastic_rnn.threads import torch_in_one_thread
 from plastic_rl.ops.plastic_rnn.types import (
     ACTIVATIONS,
@@ -35,14 +36,19 @@ __all__ = [
     "Rule",
     "RuleFunction",
     "UnknownRuleError",
+    "batch_size",
     "get_rule",
     "initial_state",
+    "map_state",
     "plastic_rnn",
     "plastic_rnn_replay",
     "plastic_rnn_step_",
     "register_rule",
     "rule_names",
+    "take_rows",
+    "tensors",
     "torch_in_one_thread",
     "try_rule",
     "update_trace",
+    "zero_rows",
 ]

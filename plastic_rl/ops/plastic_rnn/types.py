@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from torch import Tensor
+
+from plastic_rl.ops.plastic_rnn.state import map_state, take_rows, zero_rows
 
 BuiltInRule = Literal["hebb", "oja", "modulated"]
 # A built-in rule, or the name of one that was given to register_rule.
@@ -28,13 +31,29 @@ class PlasticState(NamedTuple):
     hidden: Tensor
     trace: Tensor
 
+    def map(self, function: Callable[[Tensor], Any]) -> PlasticState:
+        """The state with ``function(tensor)`` in the place of every tensor."""
+        return map_state(function, self)
+
     def detach(self) -> PlasticState:
         """The same numbers, cut off from the graph: where back-propagation through time ends."""
-        return PlasticState(self.hidden.detach(), self.trace.detach())
+        return self.map(Tensor.detach)
 
     def clone(self) -> PlasticState:
         """A copy with memory of its own."""
-        return PlasticState(self.hidden.clone(), self.trace.clone())
+        return self.map(Tensor.clone)
+
+    def rows(self, index: Any) -> PlasticState:
+        """A copy of the state of some environments. index: (K,) integers."""
+        return take_rows(self, index)
+
+    def zeroed(self, where: Tensor) -> PlasticState:
+        """The state with zeros in the rows in which an episode starts. where: (B,), bool."""
+        return zero_rows(self, where)
+
+    def to_numpy(self) -> PlasticState:
+        """The same NamedTuple holding NumPy arrays, for callers that live outside torch."""
+        return self.map(lambda part: part.detach().cpu().numpy())
 
 
 @dataclass(frozen=True)

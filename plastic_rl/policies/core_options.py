@@ -1,0 +1,57 @@
+"""The options of a plastic recurrent core, in one place for layers, networks and policies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, get_args
+
+from plastic_rl.arguments import check_choice, check_open_fraction, check_positive, check_scale
+from plastic_rl.ops.plastic_rnn import ACTIVATIONS, BACKENDS, Activation, Backend, Rule, get_rule
+from plastic_rl.policies.connections import Alpha
+
+
+@dataclass(frozen=True)
+class CoreOptions:
+    """How a `PlasticRNN` works and where its training starts; every option is also one in ``policy_kwargs``.
+
+    Args:
+        rule: how the trace changes: ``hebb``, ``oja``, ``modulated``, or one that you have registered with
+            ``plastic_rl.register_rule``.
+        alpha: ``full``, one trained plasticity per connection; ``homogeneous``, one for all;
+            ``none``, no plasticity: a plain recurrent network.
+        eta: where the trained learning rate of the trace starts, in (0, 1); not for ``modulated``.
+        activation: ``tanh``, ``sigmoid``, ``relu`` or ``linear``.
+        backend: of the operator: ``auto``, ``numba`` or ``reference``.
+        w_init: w starts uniform in [0, w_init], at least 0.
+        alpha_init: alpha starts uniform in [0, alpha_init] (``homogeneous``: at half of it), at least 0.
+        trace_clip: bound on the trace, above 0; ``modulated`` and registered rules that ask for it.
+
+    Raises:
+        ValueError: an option outside its range, named.
+    """
+
+    rule: Rule = "hebb"
+    alpha: Alpha = "full"
+    eta: float = 0.01
+    activation: Activation = "tanh"
+    backend: Backend = "auto"
+    w_init: float = 0.01
+    alpha_init: float = 0.01
+    trace_clip: float = 2.0
+
+    def __post_init__(self) -> None:
+        get_rule(self.rule)
+        check_choice("alpha", self.alpha, get_args(Alpha))
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("backend", self.backend, BACKENDS)
+        check_open_fraction("eta", self.eta)
+        check_scale("w_init", self.w_init)
+        check_scale("alpha_init", self.alpha_init)
+        check_positive("trace_clip", self.trace_clip)
+
+
+def split_options(arguments: dict[str, Any]) -> tuple[CoreOptions, dict[str, Any]]:
+    """The core's options among keyword arguments, and the other arguments."""
+    names = {field.name for field in fields(CoreOptions)}
+    options = {name: value for name, value in arguments.items() if name in names}
+    return CoreOptions(**options), {name: v for name, v in arguments.items() if name not in names}
