@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import gymnasium as gym
@@ -24,8 +25,14 @@ def test_every_public_name_is_there():
         assert getattr(plastic_rl, name) is not None
 
 
-def test_version_is_that_of_the_distribution():
-    assert plastic_rl.__version__.count(".") == 2
+def test_version_is_that_of_the_project_file_and_the_citation():
+    project = PACKAGE.parent / "pyproject.toml"
+    if not project.exists():
+        pytest.skip("not a checkout")
+    text = project.read_text(encoding="utf-8")
+    assert plastic_rl.__version__ == tomllib.loads(text)["project"]["version"]
+    citation = (PACKAGE.parent / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {plastic_rl.__version__}\n" in citation
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,10 @@ def test_another_kind_of_core_is_refused(tmp_path, theirs, ours, message):
 
 def test_the_rule_of_a_policy_class_counts_not_only_the_arguments(tmp_path):
     save(tmp_path / "model.zip", policy=NamedRule)
-    load_core(tmp_path / "model.zip", make(rule="oja"))
+    policy = make(rule="oja")
+    before = policy.core.w.detach().clone()
+    load_core(tmp_path / "model.zip", policy)
+    assert not torch.equal(policy.core.w, before)
 
 
 def test_a_missing_file_is_named(tmp_path):

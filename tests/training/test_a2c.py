@@ -125,13 +125,26 @@ def test_run_continuous_actions(kwargs):
 def test_run_images(share):
     env = FakeImageEnv(screen_height=40, screen_width=40, n_channels=1)
     kwargs = {**SMALL, "share_features_extractor": share, "features_extractor_kwargs": {"features_dim": 6}}
-    model = PlasticA2C("CnnPolicy", env, n_steps=8, policy_kwargs=kwargs).learn(16)
-    evaluate_policy(model, model.get_env(), n_eval_episodes=1, warn=False)
+    model = PlasticA2C("CnnPolicy", env, n_steps=8, policy_kwargs=kwargs)
+    before = parameters(model)
+    model.learn(16)
+    changed = {name for name, value in parameters(model).items() if not np.array_equal(value, before[name])}
+    # The convolutions, one set of them or two, are trained with the rest.
+    assert {name for name in before if ".cnn." in name} <= changed
+    assert ("critic_core.w" in changed) == (not share)
+    mean, _ = evaluate_policy(model, model.get_env(), n_eval_episodes=1, warn=False)
+    assert np.isfinite(mean)
 
 
 def test_run_under_vec_wrappers():
-    env = VecFrameStack(VecNormalize(cartpoles()), n_stack=2)
-    PlasticA2C("MlpPolicy", env, n_steps=16, policy_kwargs=SMALL).learn(96)
+    normalized = VecNormalize(cartpoles())
+    model = PlasticA2C("MlpPolicy", VecFrameStack(normalized, n_stack=2), n_steps=16, policy_kwargs=SMALL)
+    before = parameters(model)
+    model.learn(96)
+    assert model.num_timesteps == 96
+    assert model.observation_space.shape == (8,)
+    assert normalized.obs_rms.count > 96
+    assert not np.array_equal(parameters(model)["core.w"], before["core.w"])
 
 
 def test_same_seed_same_bits():

@@ -11,6 +11,15 @@ RULES = ("hebb", "oja", "modulated")
 ALPHAS = ("full", "homogeneous", "none")
 
 
+def updated(rule, p, h, pre, post, signal, j):
+    """One element of the trace, to neuron j, after a step."""
+    if rule == "hebb":
+        return (1 - p["eta"]) * h + p["eta"] * pre * post
+    if rule == "oja":
+        return h + p["eta"] * post * (pre - post * h)
+    return max(-0.4, min(0.4, h + p["fan_out"][j] * signal * pre * post))
+
+
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", RULES)
 def test_reference_is_the_equations_element_by_element(make_problem, rule, alpha):
@@ -41,16 +50,10 @@ def test_reference_is_the_equations_element_by_element(make_problem, rule, alpha
                 signal = 0.0
                 if rule == "modulated":
                     signal = math.tanh(p["b_m"] + sum(y[j] * p["w_m"][j] for j in range(n)))
-                for i in range(n):
-                    for j in range(n):
-                        h = trace[i][j]
-                        if rule == "hebb":
-                            h = (1 - p["eta"]) * h + p["eta"] * before[i] * y[j]
-                        elif rule == "oja":
-                            h = h + p["eta"] * y[j] * (before[i] - y[j] * h)
-                        else:
-                            h = max(-0.4, min(0.4, h + p["fan_out"][j] * signal * before[i] * y[j]))
-                        trace[i][j] = h
+                trace = [
+                    [updated(rule, p, trace[i][j], before[i], y[j], signal, j) for j in range(n)]
+                    for i in range(n)
+                ]
             before = y
             torch.testing.assert_close(result["y"][t, b], torch.tensor(y, dtype=torch.float64))
         if alpha != "none":
