@@ -34,8 +34,8 @@ if TYPE_CHECKING:
         PlasticRNN,
         SupervisedPolicy,
     )
+    from plastic_rl.runs.hyperparams import hyperparams
     from plastic_rl.runs.pretrained import load_pretrained
-    from plastic_rl.runs.settings import hyperparams
     from plastic_rl.tracking.plasticity import PlasticityCallback
     from plastic_rl.training.a2c import PlasticA2C
     from plastic_rl.training.evaluation import evaluate_episodes
@@ -90,7 +90,7 @@ _LAZY = {
     "SupervisedMetaLearner": "plastic_rl.training.supervised",
     "SupervisedPolicy": "plastic_rl.policies",
     "evaluate_episodes": "plastic_rl.training.evaluation",
-    "hyperparams": "plastic_rl.runs.settings",
+    "hyperparams": "plastic_rl.runs.hyperparams",
     "load_pretrained": "plastic_rl.runs.pretrained",
     "make_vec_env": "plastic_rl.training.vec_env",
     "register_rule": "plastic_rl.ops.plastic_rnn",

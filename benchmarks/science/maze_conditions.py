@@ -23,7 +23,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,9 @@ from plastic_rl.analysis.lifetime import record_lifetimes
 from plastic_rl.policies import CoreOptions
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.callbacks import EpisodeLogCallback, SaveModelCallback
+from plastic_rl.runs.hyperparams import RunConfig, load_config
 from plastic_rl.runs.plain_yaml import load_yaml, merge
-from plastic_rl.runs.settings import RunConfig, load_config
+from plastic_rl.runs.record import RunRecord
 
 STEPS = 250
 EVALUATION_SEED = 1_000_000
@@ -77,7 +78,7 @@ class Task:
         """
         if (self.folder / runs.CONFIG).is_file():
             record = runs.read_config(self.folder)
-            if (record["hyperparams"], record["n_envs"]) != (self.config.settings, self.config.n_envs):
+            if (record.hyperparams, record.n_envs) != (self.config.hyperparams, self.config.n_envs):
                 raise ValueError(f"{self.folder} was trained with other settings: choose another --output")
 
     def finished(self) -> bool:
@@ -165,7 +166,7 @@ def train(task: Task, watch: Watch) -> None:
         assert isinstance(model, plastic_rl.PlasticA2C)
         done = model.num_timesteps
         rows = runs.read_progress(folder, done)
-        runs.update_config(folder, {**runs.read_config(folder), "n_timesteps": max(done, task.steps)})
+        runs.update_config(folder, replace(runs.read_config(folder), n_timesteps=max(done, task.steps)))
         runs.write_monitor(folder, runs.trimmed_monitor(folder, getattr(model, "logged_episodes", 0)))
         # Loading seeds a model as at the start of the run: it would see the same episodes again.
         model.set_random_seed(int(np.random.SeedSequence([task.seed, done]).generate_state(1)[0] // 2))
@@ -174,20 +175,20 @@ def train(task: Task, watch: Watch) -> None:
         # Of a run that was killed before it saved a model.
         (folder / runs.MONITOR).unlink(missing_ok=True)
         (folder / runs.CONFIG).unlink(missing_ok=True)
-        record = {
-            "condition": task.condition,
-            "env_id": config.env_id,
-            "env_kwargs": {},
-            "algo": "plastic_a2c",
-            "seed": task.seed,
-            "device": "cpu",
-            "n_envs": config.n_envs,
-            "n_timesteps": task.steps,
-            "hyperparams": config.settings,
-            "settings_file": str(config.source),
-            "weights": count_weights(model.policy),
-            "versions": runs.versions(),
-        }
+        record = RunRecord(
+            condition=task.condition,
+            env_id=config.env_id,
+            env_kwargs={},
+            algo="plastic_a2c",
+            seed=task.seed,
+            device="cpu",
+            n_envs=config.n_envs,
+            n_timesteps=task.steps,
+            hyperparams=config.hyperparams,
+            hyperparams_file=str(config.source),
+            versions=runs.versions(),
+            others={"weights": count_weights(model.policy)},
+        )
         runs.create_folder(folder, record)
     if done < task.steps:
         logger = runs.progress_logger(folder, rows)

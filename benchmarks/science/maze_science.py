@@ -60,7 +60,7 @@ def load(model: str, env_id: str | None) -> tuple[plastic_rl.PlasticA2C, str]:
         return plastic_rl.load_pretrained(model, device="cpu"), env_id or model
     path = runs.find_model(model)
     if env_id is None:
-        env_id = runs.read_config(path.parent)["env_id"]
+        env_id = runs.read_config(path.parent).env_id
     return plastic_rl.PlasticA2C.load(path, device="cpu"), env_id
 
 

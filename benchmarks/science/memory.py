@@ -34,7 +34,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 import plastic_rl
 from plastic_rl.analysis.plots.style import CURVES, DASHES, draw_levels, picture
-from plastic_rl.runs.settings import RunConfig, algorithm_class, load_config
+from plastic_rl.runs.hyperparams import RunConfig, algorithm_class, load_config
 from plastic_rl.training.evaluation import evaluate
 
 EPISODES = 100
@@ -118,7 +118,7 @@ def train_and_play(config: RunConfig, seed: int) -> dict[str, Any]:
     env = plastic_rl.make_vec_env(make, config.n_envs, seed)
     normalized = None
     if is_normalized(config):
-        env = normalized = VecNormalize(env, gamma=config.settings["gamma"])
+        env = normalized = VecNormalize(env, gamma=config.hyperparams["gamma"])
     model = algorithm_class(config.algo)(env=env, seed=seed, device="cpu", **config.kwargs())
     callback = CurveCallback(config.n_timesteps)
     wall, processor = time.perf_counter(), time.process_time()
@@ -237,7 +237,7 @@ def main() -> None:
         for env_id in arguments.envs:
             for name in arguments.algorithms:
                 config = settings(env_id, LEARNERS[name])
-                record = {"n_envs": config.n_envs, "n_timesteps": config.n_timesteps, **config.settings}
+                record = {"n_envs": config.n_envs, "n_timesteps": config.n_timesteps, **config.hyperparams}
                 if is_normalized(config):
                     record["normalized"] = True
                 path = run_path(arguments.folder, env_id, name, seed)

@@ -32,7 +32,7 @@ import plastic_rl  # noqa: F401 (registers the environments)
 from plastic_rl import SupervisedMetaLearner
 from plastic_rl.analysis.plots.curves import CURVES, DASHES
 from plastic_rl.analysis.plots.style import draw_levels, picture
-from plastic_rl.runs.settings import load_config
+from plastic_rl.runs.hyperparams import load_config
 from plastic_rl.training.evaluation import evaluate_episodes
 
 SMALL = {"n_bits": 50, "n_patterns": 2, "show_steps": 3, "blank_steps": 1, "n_passes": 1, "probe_steps": 6}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from plastic_rl.cli.errors import CommandError
-from plastic_rl.runs.settings import ALGORITHMS
+from plastic_rl.runs.hyperparams import ALGORITHMS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,14 +77,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    train.description = "Train an agent and store model, settings, logs and figures in a folder."
+    train.description = "Train an agent and store model, hyper-parameters, logs and figures in a folder."
     train.add_argument("env_id", metavar="ENV_ID", nargs="?", help="for example PlasticMaze-v0")
     train.add_argument(
         "--algo",
         help=f"one of {', '.join(ALGORITHMS)} (default: supervised for tasks of whole episodes, such as "
         "PlasticOmniglot-v0, else plastic_a2c)",
     )
-    train.add_argument("--config", metavar="FILE", type=_path, help="settings in RL-Zoo's format, plain YAML")
+    train.add_argument(
+        "--config", metavar="FILE", type=_path, help="hyper-parameters in RL-Zoo's format, plain YAML"
+    )
     train.add_argument("--timesteps", type=int, metavar="N", help="environment steps of the whole training")
     train.add_argument("--n-envs", type=int, metavar="N", help="environments stepped together")
     _add_env_kwargs(train)
@@ -94,7 +96,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="KEY:VALUE",
-        help="settings that beat the file's, for example n_steps:125 policy_kwargs.eta:0.05",
+        help="hyper-parameters that beat the file's, for example n_steps:125 policy_kwargs.eta:0.05",
     )
     train.add_argument(
         "--seed", type=int, help="the same seed gives the same training (default: drawn and kept)"
@@ -171,7 +173,7 @@ def _add_data(data: argparse.ArgumentParser) -> None:
 
 def _add_plot(plot: argparse.ArgumentParser) -> None:
     plot.description = (
-        "Draw the runs of one environment beside each other; seeds of the same settings are one."
+        "Draw the runs of one environment beside each other; seeds of the same hyper-parameters are one."
     )
     plot.add_argument(
         "runs", metavar="RUN", nargs="+", type=_path, help="the folder of a run, or one that holds runs"

@@ -20,9 +20,9 @@ from plastic_rl.cli.user_input import (
 )
 from plastic_rl.envs import reference_levels
 from plastic_rl.runs import folder as runs
+from plastic_rl.runs.hyperparams import ALGORITHMS, default_algorithm
 from plastic_rl.runs.plain_yaml import parse_pairs
 from plastic_rl.runs.pretrained import agent_name, available, load_pretrained, read_record
-from plastic_rl.runs.settings import ALGORITHMS, default_algorithm
 from plastic_rl.training.episode_batches import task_of
 from plastic_rl.training.evaluation import evaluate as evaluate_model
 from plastic_rl.training.evaluation import evaluate_episodes
@@ -99,17 +99,17 @@ def _load(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAlgorithm, st
     with bad_input(ValueError, OSError):
         given = parse_pairs(arguments.env_kwargs)
         path = _find_model(arguments.model)
-        record = runs.read_config(path.parent) if (path.parent / runs.CONFIG).is_file() else {}
-        env_id = arguments.env_id or record.get("env_id")
+        record = runs.read_config(path.parent) if (path.parent / runs.CONFIG).is_file() else None
+        env_id: str | None = arguments.env_id or (None if record is None else record.env_id)
         if env_id is None:
             raise CommandError(f"{path} lies in no run's folder: give the ENV_ID")
-        belongs = same_env(env_id, record.get("env_id", ""))
-        env_kwargs = {**record["env_kwargs"], **given} if belongs else given
-        algo = arguments.algo or record.get("algo") or default_algorithm(env_id)
+        belongs = record is not None and same_env(env_id, record.env_id)
+        env_kwargs = {**record.env_kwargs, **given} if record is not None and belongs else given
+        algo = arguments.algo or (record.algo if record else default_algorithm(env_id, env_kwargs))
         if algo not in ALGORITHMS:
             raise CommandError(f"unknown algorithm {algo!r}: choose one of {', '.join(ALGORITHMS)}")
-        if algo != record.get("algo", algo):
-            raise CommandError(f"{path} was trained with {record['algo']}, not with {algo}")
+        if record is not None and algo != record.algo:
+            raise CommandError(f"{path} was trained with {record.algo}, not with {algo}")
         device = checked_device(arguments.device)
         seed = checked_seed(arguments.seed)
     env = make_env(env_id, env_kwargs, n_envs, seed)
@@ -121,11 +121,11 @@ def _load_pretrained(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAl
     """The trained agent that comes with the package, on its own environment or on that of the arguments."""
     name = agent_name(str(arguments.model))
     with bad_input(ValueError, OSError):
-        given, record = parse_pairs(arguments.env_kwargs), read_record(name)
-        if arguments.algo not in (None, record["algo"]):
-            raise CommandError(f"{name} was trained with {record['algo']}, not with {arguments.algo}")
+        given, run = parse_pairs(arguments.env_kwargs), read_record(name).run
+        if arguments.algo not in (None, run.algo):
+            raise CommandError(f"{name} was trained with {run.algo}, not with {arguments.algo}")
         env_id = arguments.env_id or name
-        env_kwargs = {**record["env_kwargs"], **given} if same_env(env_id, name) else given
+        env_kwargs = {**run.env_kwargs, **given} if same_env(env_id, name) else given
         device, seed = checked_device(arguments.device), checked_seed(arguments.seed)
     env = make_env(env_id, env_kwargs, n_envs, seed)
     with settings_fit({}, "policy_kwargs"):

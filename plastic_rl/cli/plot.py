@@ -16,12 +16,13 @@ from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.user_input import bad_input, checked_seed, make_env
 from plastic_rl.envs import reference_levels
 from plastic_rl.runs import folder as runs
+from plastic_rl.runs.record import RunRecord
 
 _LEVELS = ("random", "paper non-plastic", "paper plastic", "bayes-optimal")
 # What the runs of one label have in common; they differ in the seed.
 _COMMON = ("condition", "algo", "env_kwargs", "n_envs", "hyperparams")
 
-Records = Mapping[Path, dict[str, Any]]
+Records = Mapping[Path, RunRecord]
 
 
 def plot(arguments: argparse.Namespace) -> int:
@@ -31,7 +32,7 @@ def plot(arguments: argparse.Namespace) -> int:
     with bad_input(ValueError, OSError):
         seed = checked_seed(arguments.seed)
         records = {folder: runs.read_config(folder) for path in arguments.runs for folder in find_runs(path)}
-        env_ids = sorted({split_env_id(record["env_id"])[1] for record in records.values()})
+        env_ids = sorted({split_env_id(record.env_id)[1] for record in records.values()})
         if len(env_ids) > 1:
             raise CommandError(f"the runs are on different environments: {', '.join(env_ids)}")
         for folder in records:
@@ -86,11 +87,9 @@ def grouped(records: Records) -> dict[str, list[Path]]:
     """
     groups: dict[str, list[Path]] = {}
     for folder, record in records.items():
-        key = json.dumps({name: record.get(name) for name in _COMMON}, sort_keys=True, default=str)
+        key = json.dumps(_common(record), sort_keys=True, default=str)
         groups.setdefault(key, []).append(folder)
-    settings = [
-        _flat({name: records[folders[0]].get(name) for name in _COMMON}) for folders in groups.values()
-    ]
+    settings = [_flat(_common(records[folders[0]])) for folders in groups.values()]
     if all("condition" in flat for flat in settings):
         # Named by whoever started the runs.
         settings = [{"condition": flat["condition"]} for flat in settings]
@@ -101,8 +100,12 @@ def grouped(records: Records) -> dict[str, list[Path]]:
         parts = [f"{name.rpartition('.')[2]} {flat.get(name, 'default')}" for name in differing]
         labels.append(", ".join(part.removeprefix("condition ").removeprefix("algo ") for part in parts))
     if len(groups) == 1:
-        labels = [str(next(iter(records.values()))["algo"])]
+        labels = [next(iter(records.values())).algo]
     return dict(zip(labels, groups.values(), strict=True))
+
+
+def _common(record: RunRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in _COMMON}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -125,23 +128,23 @@ def _play(
     todo = [(label, folder) for label, folders in groups.items() for folder in folders]
     for label, folder in tqdm(todo, desc="lifetimes", unit="run", leave=False):
         record = records[folder]
-        env = make_env(record["env_id"], record["env_kwargs"], record["n_envs"], record["seed"])
+        env = make_env(record.env_id, record.env_kwargs, record.n_envs, record.seed)
         with bad_input(ValueError, OSError):
-            model = runs.load_model(runs.find_model(folder), record["algo"], env, "cpu")
+            model = runs.load_model(runs.find_model(folder), record.algo, env, "cpu")
         env.close()
         found = plots.plastic_matrices(model.policy)
         if found:
             matrices.setdefault(label, found)
-        if record["algo"] == "supervised":
+        if record.algo == "supervised":
             # All of the reward is on the last step.
             continue
-        lives = record_lifetimes(model, record["env_id"], record["env_kwargs"], episodes=episodes, seed=seed)
+        lives = record_lifetimes(model, record.env_id, record.env_kwargs, episodes=episodes, seed=seed)
         lifetimes[label] = joined([lifetimes[label], lives]) if label in lifetimes else lives
     return lifetimes, matrices
 
 
 def _levels(records: Records) -> dict[str, float]:
     """The levels to draw: those of an environment's default form, where all runs were on it."""
-    found = [reference_levels(record["env_id"], record["env_kwargs"]) for record in records.values()]
+    found = [reference_levels(record.env_id, record.env_kwargs) for record in records.values()]
     levels = found[0] if all(found) else {}
     return {name: levels[name] for name in _LEVELS if name in levels} or levels

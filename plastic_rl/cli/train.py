@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ from plastic_rl.envs import reference_levels
 from plastic_rl.policies.plastic_modules import plastic_modules
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.callbacks import EpisodeLogCallback, ProgressCallback, SaveModelCallback
+from plastic_rl.runs.hyperparams import algorithm_class, default_algorithm, load_config
 from plastic_rl.runs.plain_yaml import parse_pairs
-from plastic_rl.runs.settings import algorithm_class, default_algorithm, load_config
+from plastic_rl.runs.record import MAX_SEED, RunRecord
 from plastic_rl.tracking.plasticity import PlasticityCallback
 from plastic_rl.tracking.wandb_output import WandbOutput, tracked, wandb_record
 from plastic_rl.training.episode_batches import task_of
@@ -57,28 +59,27 @@ def train(arguments: argparse.Namespace) -> int:
             with settings_fit(env_kwargs, f"the arguments of {arguments.env_id}"):
                 algo = default_algorithm(arguments.env_id, env_kwargs)
         config = load_config(arguments.env_id, algo, arguments.config, overrides)
-        seed = secrets.randbelow(runs.MAX_SEED) if arguments.seed is None else checked_seed(arguments.seed)
+        seed = secrets.randbelow(MAX_SEED) if arguments.seed is None else checked_seed(arguments.seed)
         device = checked_device(arguments.device or "auto")
         folder = arguments.output or runs.next_free_folder(config.algo, config.env_id)
         runs.check_new_folder(folder)
         wandb_run = wandb_record(arguments, folder)
     env = make_env(config.env_id, env_kwargs, config.n_envs, seed)
-    with settings_fit(config.settings.get("policy_kwargs") or {}, "policy_kwargs"):
+    with settings_fit(config.hyperparams.get("policy_kwargs") or {}, "policy_kwargs"):
         model = algorithm_class(config.algo)(env=env, seed=seed, device=device, **config.kwargs())
-    record = {
-        "env_id": config.env_id,
-        "env_kwargs": env_kwargs,
-        "algo": config.algo,
-        "seed": seed,
-        "device": device,
-        "n_envs": config.n_envs,
-        "n_timesteps": config.n_timesteps,
-        "hyperparams": config.settings,
-        "settings_file": str(config.source),
-        "versions": runs.versions(),
-    }
-    if wandb_run is not None:
-        record["wandb"] = wandb_run
+    record = RunRecord(
+        env_id=config.env_id,
+        env_kwargs=env_kwargs,
+        algo=config.algo,
+        seed=seed,
+        device=device,
+        n_envs=config.n_envs,
+        n_timesteps=config.n_timesteps,
+        hyperparams=config.hyperparams,
+        hyperparams_file=str(config.source),
+        versions=runs.versions(),
+        others={} if wandb_run is None else {"wandb": wandb_run},
+    )
     with bad_input(OSError):
         runs.create_folder(folder, record)
     # From here on the run can be resumed, whatever happens to this process.
@@ -96,21 +97,21 @@ def _resume(arguments: argparse.Namespace) -> int:
             raise CommandError(f"--{name.replace('_', '-')} is fixed for a run that is resumed")
     with bad_input(ValueError, OSError, ImportError):
         record = runs.read_config(folder)
-        if arguments.env_id and not same_env(arguments.env_id, record["env_id"]):
-            raise CommandError(f"{folder} holds a run on {record['env_id']}, not on {arguments.env_id}")
+        if arguments.env_id and not same_env(arguments.env_id, record.env_id):
+            raise CommandError(f"{folder} holds a run on {record.env_id}, not on {arguments.env_id}")
         if arguments.timesteps is not None:
             if arguments.timesteps < 1:
                 raise CommandError(f"--timesteps must be at least 1, not {arguments.timesteps}")
-            record["n_timesteps"] = arguments.timesteps
-        record["device"] = checked_device(arguments.device or record.get("device", "auto"))
+            record = replace(record, n_timesteps=arguments.timesteps)
+        record = replace(record, device=checked_device(arguments.device or record.device))
         path = runs.find_model(folder)
-        wandb_run = wandb_record(arguments, folder, record.get("wandb"))
+        wandb_run = wandb_record(arguments, folder, record.others.get("wandb"))
         if wandb_run is not None:
-            record["wandb"] = wandb_run
-    env = make_env(record["env_id"], record["env_kwargs"], record["n_envs"], record["seed"])
+            record = replace(record, others={**record.others, "wandb": wandb_run})
+    env = make_env(record.env_id, record.env_kwargs, record.n_envs, record.seed)
     with bad_input(ValueError, OSError):
-        model = runs.load_model(path, record["algo"], env, record["device"])
-    done, total = model.num_timesteps, record["n_timesteps"]
+        model = runs.load_model(path, record.algo, env, record.device)
+    done, total = model.num_timesteps, record.n_timesteps
     if done >= total:
         env.close()
         print(
@@ -126,7 +127,7 @@ def _resume(arguments: argparse.Namespace) -> int:
     if not isinstance(model, SupervisedMetaLearner):  # which goes on drawing where it stood
         # Loading a model seeds it as at the start of the run: without a new seed it would see the same
         # episodes.
-        model.set_random_seed(int(np.random.SeedSequence([record["seed"], done]).generate_state(1)[0] // 2))
+        model.set_random_seed(int(np.random.SeedSequence([record.seed, done]).generate_state(1)[0] // 2))
     print(f"Resuming {_description(record, model)} from step {done:,}, stored in {folder}", flush=True)
     with tracked(record, folder, tqdm.write, on=wandb_run is not None) as tracking:
         return _learn(model, folder, record, progress, tracking)
@@ -135,7 +136,7 @@ def _resume(arguments: argparse.Namespace) -> int:
 def _learn(
     model: BaseAlgorithm,
     folder: Path,
-    record: dict[str, Any],
+    record: RunRecord,
     old: Sequence[dict[str, str]] = (),
     tracking: WandbOutput | None = None,
 ) -> int:
@@ -143,13 +144,13 @@ def _learn(
 
     `old` rows of the progress log are kept.
     """
-    levels = reference_levels(record["env_id"], record["env_kwargs"])
+    levels = reference_levels(record.env_id, record.env_kwargs)
     shown = {name: levels[name] for name in _SHOWN_LEVELS if name in levels} or levels
     if shown:
         print("For comparison: " + ", ".join(f"{name} {level:.4g}" for name, level in shown.items()))
     logger = runs.progress_logger(folder, old)
     model.set_logger(logger)
-    episodes = EpisodeLogCallback(folder, record["env_id"])
+    episodes = EpisodeLogCallback(folder, record.env_id)
     progress = ProgressCallback(shown)
     callbacks = [episodes, progress, SaveModelCallback(folder / runs.MODEL)]
     if plastic_modules(model.policy):
@@ -159,7 +160,7 @@ def _learn(
     steps_before, start, interrupted = model.num_timesteps, time.monotonic(), False
     try:
         model.learn(
-            record["n_timesteps"] - steps_before,
+            record.n_timesteps - steps_before,
             callback=callbacks,
             log_interval=_log_interval(model),
             reset_num_timesteps=steps_before == 0,
@@ -173,9 +174,7 @@ def _learn(
     seconds = time.monotonic() - start
     runs.save_model(model, folder / runs.MODEL)
     if interrupted:
-        print(
-            f"\nInterrupted at step {model.num_timesteps:,} of {record['n_timesteps']:,}: the model is saved."
-        )
+        print(f"\nInterrupted at step {model.num_timesteps:,} of {record.n_timesteps:,}: the model is saved.")
         print(f"To go on: plastic-rl train --resume {shlex.quote(str(folder))}")
     # What comes after a training that has ended is of no account for how it ended.
     assert model.env is not None
@@ -184,7 +183,7 @@ def _learn(
     with _noted(f"no {runs.CURVE}"):
         _draw_curve(folder, record, levels)
     with _noted(f"no {runs.EPISODE}"):
-        episode = record_episode(model, record["env_id"], record["env_kwargs"], record["seed"])
+        episode = record_episode(model, record.env_id, record.env_kwargs, record.seed)
         save_gif(episode.frames, folder / runs.EPISODE)
     if tracking is not None:
         with _noted("the results were not tracked"):
@@ -199,7 +198,7 @@ def _learn(
         comparison = "".join(f", {name} {level:.4g}" for name, level in shown.items())
         mean = f"{safe_mean(last):.4f}" if supervised else f"{safe_mean(last):.2f}"
         print(f"Mean return of the last {len(last)} training episodes: {mean}{comparison}")
-    what = shlex.join([str(folder), record["env_id"]])
+    what = shlex.join([str(folder), record.env_id])
     unseen = supervised and getattr(task_of(model.env), "split", None) == "train"
     print(f"Next: plastic-rl evaluate {what}{' --env-kwargs split:test' if unseen else ''}")
     print(f"      plastic-rl watch {what} --output episode.gif")
@@ -219,12 +218,12 @@ def _noted(what: str) -> Iterator[None]:
         print(f"Note: {what}: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def _draw_curve(folder: Path, record: dict[str, Any], levels: dict[str, float]) -> None:
+def _draw_curve(folder: Path, record: RunRecord, levels: dict[str, float]) -> None:
     if not (folder / runs.MONITOR).is_file() or not len(runs.read_monitor(folder / runs.MONITOR)["r"]):
         print(f"Note: no episode has finished yet, so there is no {runs.CURVE}")
         return
     drawn = {name: levels[name] for name in _DRAWN_LEVELS if name in levels} or levels
-    title = f"{record['algo']} on {shown_env(record['env_id'], record['env_kwargs'])}, seed {record['seed']}"
+    title = f"{record.algo} on {shown_env(record.env_id, record.env_kwargs)}, seed {record.seed}"
     learning_curve(folder / runs.MONITOR, folder / runs.CURVE, drawn, title)
 
 
@@ -236,11 +235,11 @@ def _log_interval(model: Any) -> int:
     return max(1, 2000 // (model.n_steps * model.n_envs))
 
 
-def _description(record: dict[str, Any], model: BaseAlgorithm) -> str:
-    env = shown_env(record["env_id"], record["env_kwargs"])
+def _description(record: RunRecord, model: BaseAlgorithm) -> str:
+    env = shown_env(record.env_id, record.env_kwargs)
     if isinstance(model, SupervisedMetaLearner):
         batches = f"batches of {model.batch_size} episodes"
     else:
-        batches = f"{record['n_envs']} environments"
-    run = f"{record['n_timesteps']:,} steps, {batches}, seed {record['seed']}"
-    return f"{record['algo']} on {env}: {run}, {model.device},"
+        batches = f"{record.n_envs} environments"
+    run = f"{record.n_timesteps:,} steps, {batches}, seed {record.seed}"
+    return f"{record.algo} on {env}: {run}, {model.device},"

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.arguments import split_env_id
 from plastic_rl.cli.errors import CommandError
-from plastic_rl.runs.folder import MAX_SEED
+from plastic_rl.runs.record import MAX_SEED
 from plastic_rl.training.vec_env import make_vec_env
 
 # What a setting of the wrong kind, form or size raises inside Gymnasium, Stable-Baselines3 or torch.

@@ -1,1 +1,1 @@
-"""Runs: their folders, settings, callbacks and models. Imports nothing by itself: the help needs no torch."""
+"""Runs: folders, records, hyper-parameters, callbacks, models. Imports nothing: the help needs no torch."""

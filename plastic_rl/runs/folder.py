@@ -11,18 +11,16 @@ import zlib
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.arguments import split_env_id
 from plastic_rl.files import atomic
-from plastic_rl.runs.plain_yaml import check_names, dump_yaml, load_yaml
-from plastic_rl.runs.settings import ALGORITHMS, algorithm_class
+from plastic_rl.runs.hyperparams import algorithm_class
+from plastic_rl.runs.record import RunRecord
 
 MODEL = "model.zip"
 CONFIG = "config.yml"
@@ -30,9 +28,6 @@ MONITOR = "monitor.csv"
 PROGRESS = "progress.csv"
 CURVE = "learning_curve.png"
 EPISODE = "episode.gif"
-
-MAX_SEED = 2**31
-"""Seeds of runs lie below."""
 
 _STEPS_COLUMN = "time/total_timesteps"
 _MONITOR_COLUMNS = {"r", "l", "t"}
@@ -69,8 +64,8 @@ def check_new_folder(folder: Path) -> None:
         raise PermissionError(f"{folder} cannot be written: no permission in {existing}")
 
 
-def create_folder(folder: Path, config: Mapping[str, Any]) -> None:
-    """Create the folder and claim it for this run by writing its configuration.
+def create_folder(folder: Path, record: RunRecord) -> None:
+    """Create the folder and claim it for this run by writing its record.
 
     Raises:
         OSError: the folder cannot be written, or another run has claimed it in the meantime.
@@ -78,48 +73,30 @@ def create_folder(folder: Path, config: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / CONFIG, "x", encoding="utf-8") as file:
-            file.write(dump_yaml(dict(config)))
+            file.write(record.to_yaml())
     except OSError as error:
         raise OSError(f"{folder} cannot be written: {error.strerror}") from error
 
 
-def update_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Replace the configuration of an existing run."""
-    _replace_text(folder / CONFIG, dump_yaml(dict(config)))
+def update_config(folder: Path, record: RunRecord) -> None:
+    """Replace the record of an existing run."""
+    _replace_text(folder / CONFIG, record.to_yaml())
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration a run was started with.
+def read_config(folder: Path) -> RunRecord:
+    """What a run was started with.
 
     Raises:
         FileNotFoundError: the folder holds no run.
-        ValueError: its ``config.yml`` is not the configuration of a run.
+        ValueError: its ``config.yml`` is not the record of a run.
     """
     path = folder / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no run: there is no {CONFIG}")
     try:
-        config = load_yaml(_read_text(path))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
-    needed = {"env_id": str, "algo": str, "n_envs": int, "n_timesteps": int, "seed": int, "env_kwargs": dict}
-    for key, kind in needed.items():
-        if not isinstance(config, dict) or not isinstance(config.get(key), kind):
-            raise ValueError(f"{path} is not the configuration of a run: {key} is missing or wrong")
-    if config["algo"] not in ALGORITHMS:
-        known = ", ".join(ALGORITHMS)
-        raise ValueError(f"{path}: unknown algorithm {config['algo']!r}, not one of {known}")
-    check_names(config["env_kwargs"], f"env_kwargs in {path}")
-    in_range = {
-        "n_envs": config["n_envs"] >= 1,
-        "n_timesteps": config["n_timesteps"] >= 1,
-        "seed": 0 <= config["seed"] < MAX_SEED,
-        "device": isinstance(config.get("device", "auto"), str),
-    }
-    for key, fine in in_range.items():
-        if not fine:
-            raise ValueError(f"{path} is not the configuration of a run: {key} is {config[key]!r}")
-    return config
+        return RunRecord.from_yaml(_read_text(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is not the configuration of a run: {error}") from error
 
 
 def versions() -> dict[str, str]:

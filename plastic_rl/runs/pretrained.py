@@ -1,10 +1,10 @@
-"""Trained agents that come with the package: stored as plain arrays and settings, loaded without unpickling.
+"""Trained agents that come with the package: plain arrays and a record, loaded without unpickling.
 
     python -m plastic_rl.runs.pretrained RUN [--output FOLDER] [--half]
 
 turns the run of a ``PlasticA2C`` into that form: ``<environment>.npz`` with the parameters and
-``<environment>.json`` with the settings that rebuild the agent. Without ``--output`` it becomes the agent
-that comes with the package for the run's environment.
+``<environment>.json`` with the hyper-parameters that rebuild the agent. Without ``--output`` it becomes
+the agent that comes with the package for the run's environment.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from stable_baselines3.common.type_aliases import GymEnv
 
 from plastic_rl.arguments import split_env_id
 from plastic_rl.runs import folder as runs
-from plastic_rl.runs.settings import RunConfig
+from plastic_rl.runs.hyperparams import RunConfig
+from plastic_rl.runs.record import RunRecord
 from plastic_rl.training.a2c import PlasticA2C
 from plastic_rl.training.evaluation import evaluate
 from plastic_rl.training.vec_env import make_vec_env
@@ -32,15 +34,51 @@ FOLDER = Path(__file__).resolve().parent / "agents"
 """Where the package's own agents lie."""
 
 _ALGO = "plastic_a2c"
-_KEYS = {
-    "algo": str,
-    "env_kwargs": dict,
-    "n_envs": int,
-    "n_timesteps": int,
-    "hyperparams": dict,
-    "sha256": str,
-}
 _EVALUATION_SEED = 1_000_000
+
+
+@dataclass(frozen=True)
+class AgentRecord:
+    """What is stored beside an agent's parameters.
+
+    Attributes:
+        run: of the training that the agent comes from.
+        sha256: checksum of the file of parameters.
+        original: score of the agent before it was stored, None while it is unknown.
+        score: the same of the stored agent.
+
+    Raises:
+        ValueError: an attribute is wrong.
+    """
+
+    run: RunRecord
+    sha256: str
+    original: dict[str, Any] | None = None
+    score: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        kinds = {"sha256": str, "original": dict | None, "score": dict | None}
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} is missing or wrong")
+
+    @classmethod
+    def from_json(cls, text: str) -> "AgentRecord":
+        """The record that `to_json` gave.
+
+        Raises:
+            ValueError: the text is something else.
+        """
+        run = RunRecord.from_mapping(json.loads(text))
+        own: dict[str, Any] = {name: run.others.get(name) for name in ("sha256", "original", "score")}
+        others = {name: value for name, value in run.others.items() if name not in own}
+        return cls(replace(run, others=others), **own)
+
+    def to_json(self) -> str:
+        """All of it on one level, what is not there left out."""
+        own = {"sha256": self.sha256, "original": self.original, "score": self.score}
+        present = {name: value for name, value in own.items() if value is not None}
+        return json.dumps(self.run.to_mapping() | present, indent=1) + "\n"
 
 
 def available(folder: Path | None = None) -> list[str]:
@@ -74,17 +112,17 @@ def load_pretrained(
     """
     folder, name = folder or FOLDER, agent_name(env_id)
     record = read_record(name, folder)
-    parameters = _read_parameters(folder / f"{name}.npz", record["sha256"])
+    run, parameters = record.run, _read_parameters(folder / f"{name}.npz", record.sha256)
     config = RunConfig(
         env_id=name,
         algo=_ALGO,
-        n_envs=record["n_envs"],
-        n_timesteps=record["n_timesteps"],
-        settings=record["hyperparams"],
+        n_envs=run.n_envs,
+        n_timesteps=run.n_timesteps,
+        hyperparams=run.hyperparams,
         source=folder / f"{name}.json",
     )
     if env is None:
-        env = make_vec_env(name, config.n_envs, env_kwargs=record["env_kwargs"])
+        env = make_vec_env(name, config.n_envs, env_kwargs=run.env_kwargs)
     # The weights that the constructor draws are overwritten: the caller's random numbers go on as they were.
     with th.random.fork_rng(devices=[]):
         model = PlasticA2C(env=env, device=device, **config.kwargs())
@@ -92,12 +130,12 @@ def load_pretrained(
         model.policy.load_state_dict(parameters)
     except RuntimeError as error:
         raise ValueError(f"the trained agent for {name} does not fit this environment: {error}") from error
-    model.num_timesteps = record["n_timesteps"]
+    model.num_timesteps = run.n_timesteps
     return model
 
 
-def read_record(env_id: str, folder: Path | None = None) -> dict[str, Any]:
-    """What is stored beside an agent's parameters: its settings, training and score.
+def read_record(env_id: str, folder: Path | None = None) -> AgentRecord:
+    """What is stored beside an agent's parameters: its hyper-parameters, training and score.
 
     Raises:
         ValueError: there is no agent for this id, or the file is damaged.
@@ -108,17 +146,13 @@ def read_record(env_id: str, folder: Path | None = None) -> dict[str, Any]:
         raise ValueError(f"there is no trained agent for {env_id!r}; available: {known}")
     path = folder / f"{name}.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return AgentRecord.from_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    for key, kind in _KEYS.items():
-        if not isinstance(record, dict) or not isinstance(record.get(key), kind):
-            raise ValueError(f"{path} is damaged: {key} is missing or wrong")
-    return record
 
 
-def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int = 256) -> dict[str, Any]:
-    """Store the agent of a run as plain arrays and settings, and make sure that it plays as before.
+def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int = 256) -> AgentRecord:
+    """Store the agent of a run as plain arrays and hyper-parameters, and make sure that it plays as before.
 
     Args:
         run: the folder of a run of ``plastic_a2c``.
@@ -134,10 +168,10 @@ def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int =
         OSError: a file is missing or cannot be written.
     """
     record = runs.read_config(run)
-    if record["algo"] != _ALGO:
-        raise ValueError(f"{run} is a run of {record['algo']}, not of {_ALGO}")
-    env_id, env_kwargs = agent_name(record["env_id"]), record["env_kwargs"]
-    env = make_vec_env(env_id, record["n_envs"], env_kwargs=env_kwargs)
+    if record.algo != _ALGO:
+        raise ValueError(f"{run} is a run of {record.algo}, not of {_ALGO}")
+    env_id, env_kwargs = agent_name(record.env_id), record.env_kwargs
+    env = make_vec_env(env_id, record.n_envs, env_kwargs=env_kwargs)
     model = runs.load_model(runs.find_model(run), _ALGO, env, "cpu")
     original = _score(model, env_id, env_kwargs, episodes)
     arrays = {name: tensor.cpu().numpy() for name, tensor in model.policy.state_dict().items()}
@@ -146,22 +180,22 @@ def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int =
     np.savez_compressed(
         path, **{name: array.astype("f2") if half else array for name, array in arrays.items()}
     )
-    stored = {
-        "env_id": env_id,
-        "env_kwargs": env_kwargs,
-        "algo": _ALGO,
-        "n_envs": record["n_envs"],
-        "n_timesteps": model.num_timesteps,
-        "seed": record["seed"],
-        "hyperparams": record["hyperparams"],
-        "versions": record.get("versions", {}),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
-    _write_record(folder, env_id, stored)
+    # Where the training took place is of no account for whoever gets the agent.
+    trained = replace(
+        record,
+        env_id=env_id,
+        n_timesteps=model.num_timesteps,
+        device="auto",
+        condition=None,
+        hyperparams_file=None,
+        others={},
+    )
+    stored = AgentRecord(trained, hashlib.sha256(path.read_bytes()).hexdigest())
+    _write_record(folder, stored)
     score = _score(load_pretrained(env_id, env, "cpu", folder), env_id, env_kwargs, episodes)
     env.close()
-    stored |= {"original": original, "score": score}
-    _write_record(folder, env_id, stored)
+    stored = replace(stored, original=original, score=score)
+    _write_record(folder, stored)
     return stored
 
 
@@ -183,9 +217,8 @@ def _score(model: Any, env_id: str, env_kwargs: dict[str, Any], episodes: int) -
     }
 
 
-def _write_record(folder: Path, env_id: str, record: dict[str, Any]) -> None:
-    text = json.dumps(record, indent=1)
-    (folder / f"{env_id}.json").write_text(text + "\n", encoding="utf-8")
+def _write_record(folder: Path, record: AgentRecord) -> None:
+    (folder / f"{record.run.env_id}.json").write_text(record.to_json(), encoding="utf-8")
 
 
 def _read_parameters(path: Path, sha256: str) -> dict[str, th.Tensor]:
@@ -193,7 +226,7 @@ def _read_parameters(path: Path, sha256: str) -> dict[str, th.Tensor]:
     try:
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise ValueError("its checksum is not the one in the settings beside it")
+            raise ValueError("its checksum is not the one in the file beside it")
         with np.load(path, allow_pickle=False) as file:
             return {name: th.from_numpy(file[name].astype(np.float32)) for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -202,7 +235,7 @@ def _read_parameters(path: Path, sha256: str) -> dict[str, th.Tensor]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Export a run from the command line; the exit code is 2 for bad input."""
-    parser = argparse.ArgumentParser(description="Store the agent of a run as plain arrays and settings.")
+    parser = argparse.ArgumentParser(description="Store the agent of a run as plain arrays and a record.")
     parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a run of plastic_a2c")
     parser.add_argument("--output", metavar="FOLDER", type=Path, default=FOLDER, help="default: the package")
     parser.add_argument("--half", action="store_true", help="16-bit numbers")
@@ -212,11 +245,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    size = (arguments.output / f"{stored['env_id']}.npz").stat().st_size
-    print(f"{stored['env_id']}: {size / 1e6:.2f} MB in {arguments.output}")
-    for name in ("original", "score"):
-        low, high = stored[name]["interval"]
-        print(f"{name}: mean return {stored[name]['mean_return']}, 95 % interval {low} to {high}")
+    env_id = stored.run.env_id
+    size = (arguments.output / f"{env_id}.npz").stat().st_size
+    print(f"{env_id}: {size / 1e6:.2f} MB in {arguments.output}")
+    for name, score in (("original", stored.original), ("score", stored.score)):
+        assert score is not None
+        low, high = score["interval"]
+        print(f"{name}: mean return {score['mean_return']}, 95 % interval {low} to {high}")
     return 0
 
 

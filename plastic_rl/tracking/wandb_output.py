@@ -17,6 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Image, KVWriter, filter_excluded_keys
 
 from plastic_rl.runs import folder as runs
+from plastic_rl.runs.record import RunRecord
 from plastic_rl.tracking.plasticity import plasticity_images
 
 INIT_TIMEOUT = 20.0
@@ -83,7 +84,7 @@ def wandb_record(
 
 @contextmanager
 def tracked(
-    record: Mapping[str, Any], folder: Path, report: Callable[[str], None], on: bool = True
+    record: RunRecord, folder: Path, report: Callable[[str], None], on: bool = True
 ) -> "Iterator[WandbOutput | None]":
     """Record what happens inside in the W&B run that `record`, the training's configuration, names.
 
@@ -118,8 +119,8 @@ class WandbOutput(KVWriter):
         report: is given, line by line, what the user should know.
     """
 
-    def __init__(self, record: Mapping[str, Any], folder: Path, report: Callable[[str], None]) -> None:
-        wandb_record = record["wandb"]
+    def __init__(self, record: RunRecord, folder: Path, report: Callable[[str], None]) -> None:
+        wandb_record = record.others["wandb"]
         self._folder = folder
         self._report = report
         self._mode = wandb_record["mode"]
@@ -129,7 +130,7 @@ class WandbOutput(KVWriter):
             "id": wandb_record["id"],
             "name": wandb_record["run_name"],
             "resume": "allow",
-            "config": {key: value for key, value in record.items() if key != "wandb"},
+            "config": {key: value for key, value in record.to_mapping().items() if key != "wandb"},
             "dir": str(folder),
         }
         # W&B asks for an account where there is a terminal, and it says a lot; what matters is reported here.

@@ -4,7 +4,7 @@ It is RL-Zoo's own code that runs; commands, options, log folders and the format
 (https://github.com/DLR-RM/rl-baselines3-zoo). What it gets from here:
 
 - the algorithm ``plastic_a2c``, with ``-optimize`` and ``--trial-id``;
-- the files in ``zoo_configs/`` as default settings, those that ``plastic-rl train`` reads;
+- the files in ``zoo_configs/`` as default hyper-parameters, those that ``plastic-rl train`` reads;
 - batched environments (`plastic_rl.make_vec_env`) where there are any, unless ``--vec-env`` is given;
 - environment ids with their module in front (``--env plastic_rl:PlasticMaze-v0``).
 """

@@ -10,17 +10,17 @@ from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from plastic_rl.envs import ENVIRONMENTS, evaluates_sampled
+from plastic_rl.runs.hyperparams import default_config_path
 from plastic_rl.runs.plain_yaml import load_yaml, merge
-from plastic_rl.runs.settings import default_config_path
 from plastic_rl.training.vec_env import has_batched_form, make_vec_env
 from plastic_rl.zoo.sampler import ALGO, sample_plastic_a2c
 
-# Settings files by RL-Zoo's names of the algorithms.
+# Hyper-parameter files by RL-Zoo's names of the algorithms.
 _FILES = {ALGO: "plastic_a2c", "a2c": "a2c", "ppo_lstm": "recurrent_ppo"}
 
 
 def default_config(algo: str, env_id: str) -> str | None:
-    """The settings file: ours, or None for RL-Zoo's.
+    """The hyper-parameter file: ours, or None for RL-Zoo's.
 
     Ours is for our algorithm, and for others on environments of this package and those that the file names.
     """
@@ -49,7 +49,7 @@ def make_zoo_vec_env(make_env: Callable[..., gym.Env], n_envs: int, **arguments:
 
 
 def experiment_manager() -> type:
-    """RL-Zoo's ``ExperimentManager`` with our settings files; a trial keeps the rest of their policy_kwargs.
+    """RL-Zoo's ``ExperimentManager`` with our files; a trial keeps the rest of their policy_kwargs.
 
     Raises:
         ModuleNotFoundError: RL-Zoo is not installed.
@@ -73,19 +73,19 @@ def experiment_manager() -> type:
             return super().objective(trial)
 
         def load_trial(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-            settings = super().load_trial(*args, **kwargs)
+            hyperparams = super().load_trial(*args, **kwargs)
             if self.algo == ALGO:
-                self._tuned = settings.pop("policy_kwargs", {})
-            return settings
+                self._tuned = hyperparams.pop("policy_kwargs", {})
+            return hyperparams
 
         def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
-            settings, saved = super().read_hyperparameters()
+            hyperparams, saved = super().read_hyperparameters()
             if self._tuned:
-                kept = settings.get("policy_kwargs") or {}
+                kept = hyperparams.get("policy_kwargs") or {}
                 if not isinstance(kept, dict):
                     raise ValueError(f"a trial needs policy_kwargs that are a mapping, not {kept!r}")
                 given = (self.custom_hyperparams or {}).get("policy_kwargs") or {}
-                settings["policy_kwargs"] = saved["policy_kwargs"] = merge(merge(kept, self._tuned), given)
-            return settings, saved
+                hyperparams["policy_kwargs"] = saved["policy_kwargs"] = merge(merge(kept, self._tuned), given)
+            return hyperparams, saved
 
     return PlasticExperimentManager

@@ -19,7 +19,7 @@ def register(batched: bool = True) -> None:
 
     Args:
         batched: whether environments that have a batched form are made in it, for training and evaluation.
-            Wrappers of single environments (``env_wrapper`` in a settings file) are never left out: with
+            Wrappers of single environments (``env_wrapper`` in a file) are never left out: with
             them, environments are single.
 
     Raises:

@@ -23,7 +23,7 @@ def sample_plastic_a2c(
     additional_args: Mapping[str, Any],
     policy_kwargs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Draw the settings of one trial; the first four arguments are those of every sampler of RL-Zoo.
+    """Draw the hyper-parameters of one trial; the first four arguments are those of every sampler of RL-Zoo.
 
     ``n_steps`` is not drawn: how far back an action can be held responsible is a property of the task. Nor
     are ``rule`` and ``alpha``, which say what is studied. ``eta`` is drawn where the network has one.
@@ -33,7 +33,7 @@ def sample_plastic_a2c(
         n_actions: unused.
         n_envs: unused.
         additional_args: unused.
-        policy_kwargs: those of the settings file. They are kept, but for ``hidden_size`` and ``eta``.
+        policy_kwargs: those of the file. They are kept, but for ``hidden_size`` and ``eta``.
 
     Returns:
         Arguments of ``PlasticA2C``, ``policy_kwargs`` among them.
@@ -50,17 +50,17 @@ def sample_plastic_a2c(
     }
     if given.get("alpha") != "none" and given.get("rule") != "modulated":
         drawn["eta"] = trial.suggest_float("eta", 0.001, 0.3, log=True)
-    settings = convert_plastic_a2c(drawn)
-    trial.set_user_attr("gamma", settings["gamma"])
-    trial.set_user_attr("gae_lambda", settings["gae_lambda"])
-    return {**settings, "policy_kwargs": merge(given, settings["policy_kwargs"])}
+    hyperparams = convert_plastic_a2c(drawn)
+    trial.set_user_attr("gamma", hyperparams["gamma"])
+    trial.set_user_attr("gae_lambda", hyperparams["gae_lambda"])
+    return {**hyperparams, "policy_kwargs": merge(given, hyperparams["policy_kwargs"])}
 
 
 def convert_plastic_a2c(sampled_params: dict[str, Any]) -> dict[str, Any]:
     """Turn the parameters of a trial, as Optuna stores them, into arguments of ``PlasticA2C``."""
-    settings = dict(sampled_params)
+    hyperparams = dict(sampled_params)
     # Near 1 only the distance from 1 has a useful logarithmic scale.
     for name in ("gamma", "gae_lambda"):
-        settings[name] = 1 - settings.pop(f"one_minus_{name}")
-    tuned = {name: settings.pop(name) for name in _TUNED_POLICY_KWARGS if name in settings}
-    return {**settings, "policy_kwargs": tuned}
+        hyperparams[name] = 1 - hyperparams.pop(f"one_minus_{name}")
+    tuned = {name: hyperparams.pop(name) for name in _TUNED_POLICY_KWARGS if name in hyperparams}
+    return {**hyperparams, "policy_kwargs": tuned}

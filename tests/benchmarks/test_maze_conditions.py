@@ -52,13 +52,13 @@ def make_task(conditions: Any, settings: Path, condition: str = "full", **more: 
 
 def test_conditions_differ_in_what_their_names_say(conditions: Any, settings: Path) -> None:
     def network(name: str) -> tuple[str, str]:
-        kwargs = conditions.condition_config(name, ENV_ID, settings).settings["policy_kwargs"]
+        kwargs = conditions.condition_config(name, ENV_ID, settings).hyperparams["policy_kwargs"]
         return kwargs["rule"], kwargs["alpha"]
 
     def untuned(name: str) -> tuple[int, dict[str, Any]]:
         config = conditions.condition_config(name, ENV_ID, settings)
-        kwargs = {k: v for k, v in config.settings["policy_kwargs"].items() if k not in own}
-        return config.n_envs, {**config.settings, "learning_rate": None, "policy_kwargs": kwargs}
+        kwargs = {k: v for k, v in config.hyperparams["policy_kwargs"].items() if k not in own}
+        return config.n_envs, {**config.hyperparams, "learning_rate": None, "policy_kwargs": kwargs}
 
     own = ("rule", "alpha", "eta", "core_lr_scale")
     for name in ("homogeneous", "none", "modulated", "lstm"):
@@ -78,7 +78,7 @@ def test_an_entry_for_one_environment_beats_the_common_one(conditions: Any, sett
     path = settings.parent / "conditions.yml"
     path.write_text("none: {gamma: 0.8, ent_coef: 0.3}\nnone/PlasticMaze-v0: {gamma: 0.7}\n")
     config = conditions.condition_config("none", ENV_ID, settings, path)
-    assert (config.settings["gamma"], config.settings["ent_coef"]) == (0.7, 0.3)
+    assert (config.hyperparams["gamma"], config.hyperparams["ent_coef"]) == (0.7, 0.3)
 
 
 def test_the_real_settings_make_agents_of_the_right_kinds(conditions: Any) -> None:
@@ -168,7 +168,7 @@ def test_the_command_trains_reports_and_skips_what_is_finished(checkout: Path, s
     assert (folder / "table.md").read_text() in done.stdout
     assert iio.imread(folder / "curves.png")[..., :3].std() > 5
     for condition in ("full", "none"):
-        assert runs.read_config(folder / condition / "seed_3")["condition"] == condition
+        assert runs.read_config(folder / condition / "seed_3").condition == condition
     # A broken run is reported; the finished one is left alone.
     shutil.rmtree(folder / "none")
     (folder / "none").mkdir()

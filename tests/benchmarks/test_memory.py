@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import plastic_rl
-from plastic_rl.runs.settings import load_config
+from plastic_rl.runs.hyperparams import load_config
 from plastic_rl.training.a2c import PlasticA2C
 from plastic_rl.training.evaluation import evaluate
 
@@ -83,11 +83,11 @@ def test_all_algorithms_get_the_same_budget(memory: ModuleType) -> None:
     for env_id in memory.TASKS:
         configs = {name: memory.settings(env_id, learner) for name, learner in memory.LEARNERS.items()}
         assert len({config.n_timesteps for config in configs.values()}) == 1
-        kwargs = {name: config.settings.get("policy_kwargs", {}) for name, config in configs.items()}
+        kwargs = {name: config.hyperparams.get("policy_kwargs", {}) for name, config in configs.items()}
         assert kwargs["PlasticA2C full"]["alpha"] == "full"
         assert kwargs["PlasticA2C none"]["alpha"] == "none"
-        default = load_config("no entry").settings
-        assert configs["PlasticA2C full"].settings != default, f"no settings for {env_id}"
+        default = load_config("no entry").hyperparams
+        assert configs["PlasticA2C full"].hyperparams != default, f"no settings for {env_id}"
 
 
 def test_benchmark_trains_what_is_missing_and_writes_the_table(

@@ -75,7 +75,7 @@ BAD_INPUT = [
     ("train PlasticMaze", "unknown environment 'PlasticMaze': did you mean PlasticMaze-v0"),
     ("train no_module:PlasticMaze-v0", "no_module"),
     (MAZE + "--algo plastic_a3c", "unknown algorithm 'plastic_a3c': choose one of plastic_a2c"),
-    (MAZE + "--config missing.yml", "no settings file missing.yml"),
+    (MAZE + "--config missing.yml", "no hyper-parameter file missing.yml"),
     (MAZE + "--config a_file", "must map environment ids"),
     (MAZE + "--config unknown_key.yml", "unknown key 'n_stepz' in entry 'default' of unknown_key.yml"),
     (MAZE + "--hyperparams n_stepz:5", "unknown key 'n_stepz'"),

@@ -1,6 +1,7 @@
 """``plastic-rl plot``: which runs are seeds of each other, what is drawn, what is refused."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from plastic_rl.cli.main import main
 from plastic_rl.cli.plot import find_runs, grouped
 from plastic_rl.runs import folder as runs
+from plastic_rl.runs.record import RunRecord
 
 # fmt: off
 TINY = ["train", "PlasticMaze-v0", "--timesteps", "80", "--n-envs", "2", "--device", "cpu",
@@ -29,9 +31,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def record(**more: Any) -> dict[str, Any]:
-    settings = {"gamma": 0.9, "policy_kwargs": {"rule": "hebb"}}
-    return {"algo": "plastic_a2c", "env_kwargs": {}, "n_envs": 2, "seed": 0, "hyperparams": settings, **more}
+def record(**more: Any) -> RunRecord:
+    values: dict[str, Any] = {
+        "env_id": "PlasticMaze-v0",
+        "algo": "plastic_a2c",
+        "env_kwargs": {},
+        "n_envs": 2,
+    }
+    values |= {"seed": 0, "n_timesteps": 9, "hyperparams": {"gamma": 0.9, "policy_kwargs": {"rule": "hebb"}}}
+    return RunRecord(**(values | more))
 
 
 def test_runs_that_differ_in_the_seed_only_are_one_group() -> None:
@@ -99,7 +107,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     copies = {name: shutil.copytree(folder / "a1", tmp_path / name) for name in ("other", "young", "broken")}
-    other = runs.read_config(copies["other"]) | {"env_id": "PlasticMazePrevAction-v0"}
+    other = replace(runs.read_config(copies["other"]), env_id="PlasticMazePrevAction-v0")
     runs.update_config(copies["other"], other)
     (copies["young"] / "monitor.csv").write_text('#{"t_start": 0.0}\nr,l,t\n')
     (copies["broken"] / "model.zip").write_bytes(b"nothing")

@@ -122,7 +122,7 @@ def test_without_a_seed_one_is_drawn_and_kept(tmp_path: Path) -> None:
     for name in "ab":
         command = ["train", "PlasticMaze-v0", "--timesteps", "40", "--n-envs", "1", *SHORT]
         assert main([*command, "--output", str(tmp_path / name), "--hyperparams", *SETTINGS]) == 0
-        seeds.append(runs.read_config(tmp_path / name)["seed"])
+        seeds.append(runs.read_config(tmp_path / name).seed)
     assert seeds[0] != seeds[1]
     assert PlasticA2C.load(tmp_path / "b" / "model.zip", device="cpu").seed == seeds[1]
 
@@ -262,7 +262,7 @@ def test_resume_goes_on_to_a_new_total(tmp_path: Path, capsys: pytest.CaptureFix
     assert both["r"][100:].tolist() != first["r"].tolist()
     assert logged_steps(folder) == [2000, 4000]
     assert PlasticA2C.load(folder / "model.zip", device="cpu").num_timesteps == 4000
-    assert runs.read_config(folder)["n_timesteps"] == 4000
+    assert runs.read_config(folder).n_timesteps == 4000
 
 
 def test_resume_refuses_another_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

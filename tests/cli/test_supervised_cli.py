@@ -15,7 +15,7 @@ from plastic_rl.cli.main import main
 from plastic_rl.envs import EpisodicTaskEnv, OmniglotTask, PatternMemoryTask
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.callbacks import ProgressCallback
-from plastic_rl.runs.settings import default_algorithm, hyperparams, load_config
+from plastic_rl.runs.hyperparams import default_algorithm, hyperparams, load_config
 from plastic_rl.training.supervised import SupervisedMetaLearner
 
 ENV = "PlasticPatternMemory-v0"
@@ -79,7 +79,7 @@ def test_a_task_that_is_registered_as_a_function_is_trained_on_whole_episodes(
     assert default_algorithm("Own-v0") == "supervised"
     folder = tmp_path / "run"
     assert main(["train", "Own-v0", "--timesteps", "1000", "--output", str(folder), *QUICK]) == 0
-    assert runs.read_config(folder)["algo"] == "supervised"
+    assert runs.read_config(folder).algo == "supervised"
     assert SupervisedMetaLearner.load(folder / "model.zip", device="cpu").num_timesteps >= 1000
     assert (folder / "learning_curve.png").is_file()
     out = capsys.readouterr().out

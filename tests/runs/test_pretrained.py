@@ -3,6 +3,7 @@
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def test_export_from_the_command_line(
 
 def test_other_algorithms_are_refused(run: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(run, tmp_path / "run")
-    runs.update_config(folder, {**runs.read_config(folder), "algo": "a2c"})
+    runs.update_config(folder, replace(runs.read_config(folder), algo="a2c"))
     with pytest.raises(ValueError, match="a run of a2c, not of plastic_a2c"):
         pretrained.export(folder, tmp_path / "agents")
     assert not (tmp_path / "agents").exists()
@@ -214,9 +215,9 @@ def test_a_shipped_agent_is_well_trained_and_scores_as_stored(env_id: str) -> No
     with zipfile.ZipFile(path) as archive:
         assert all(name.endswith(".npy") for name in archive.namelist())
     record = pretrained.read_record(env_id)
-    assert record["score"]["mean_return"] > 200
-    assert record["score"]["mean_return"] > 0.97 * record["original"]["mean_return"]
+    assert record.score["mean_return"] > 200
+    assert record.score["mean_return"] > 0.97 * record.original["mean_return"]
     model = plastic_rl.load_pretrained(env_id, device="cpu")
     lives = record_lifetimes(model, env_id, episodes=64, seed=5)
     error = lives.returns.std() / np.sqrt(64)
-    assert abs(lives.returns.mean() - record["score"]["mean_return"]) < 4 * error
+    assert abs(lives.returns.mean() - record.score["mean_return"]) < 4 * error

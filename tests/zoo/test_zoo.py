@@ -14,7 +14,7 @@ import yaml
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from plastic_rl.runs.settings import load_config
+from plastic_rl.runs.hyperparams import load_config
 from plastic_rl.training.a2c import PlasticA2C
 
 AGENT = ["--algo", "plastic_a2c", "--env", "PlasticMaze-v0"]

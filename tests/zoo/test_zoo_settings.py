@@ -16,8 +16,8 @@ import yaml
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecNormalize
 
 from plastic_rl.envs import Lifetime
+from plastic_rl.runs.hyperparams import default_config_path, load_config
 from plastic_rl.runs.plain_yaml import load_yaml
-from plastic_rl.runs.settings import default_config_path, load_config
 from plastic_rl.training.a2c import PlasticA2C
 from plastic_rl.training.vec_env import make_vec_env
 from plastic_rl.zoo import __main__ as plain_zoo

@@ -8,14 +8,14 @@ import pytest
 import yaml
 
 from plastic_rl.cli.main import main
-from plastic_rl.runs.plain_yaml import load_yaml, merge, parse_pairs
-from plastic_rl.runs.settings import (
+from plastic_rl.runs.hyperparams import (
     ALGORITHMS,
     algorithm_class,
     default_config_path,
     hyperparams,
     load_config,
 )
+from plastic_rl.runs.plain_yaml import load_yaml, merge, parse_pairs
 from plastic_rl.training.a2c import PlasticA2C
 from plastic_rl.training.vec_env import make_vec_env
 
@@ -46,7 +46,7 @@ def test_every_entry_builds_its_algorithm(algo: str, env_id: str) -> None:
     config = load_config(env_id, algo, overrides={"n_envs": 2})
     env = make_vec_env(env_id, 2)
     model = algorithm_class(algo)(env=env, device="cpu", **config.kwargs())
-    assert model.n_steps == config.settings["n_steps"]
+    assert model.n_steps == config.hyperparams["n_steps"]
     env.close()
 
 
@@ -140,7 +140,7 @@ def test_linear_schedule_falls_to_zero(tmp_path: Path) -> None:
     config = load_config("X", config=path)
     schedule = config.kwargs()["learning_rate"]
     assert [schedule(1.0), schedule(0.5), schedule(0.0)] == pytest.approx([0.002, 0.001, 0.0])
-    assert config.settings["learning_rate"] == "lin_0.002"
+    assert config.hyperparams["learning_rate"] == "lin_0.002"
 
 
 def test_overrides_merge_into_mappings_and_leave_the_file_alone() -> None:
@@ -157,7 +157,7 @@ def test_whole_floats_and_short_exponents_are_numbers(tmp_path: Path) -> None:
     config = load_config("X", config=path)
     assert config.n_timesteps == 1_000_000
     assert isinstance(config.n_timesteps, int)
-    assert config.settings["learning_rate"] == 3e-4
+    assert config.hyperparams["learning_rate"] == 3e-4
 
 
 @pytest.mark.parametrize(

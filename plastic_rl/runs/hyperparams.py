@@ -1,4 +1,4 @@
-"""Hyper-parameters of the command line: RL-Zoo's file format with plain YAML values, checked before use."""
+"""Hyper-parameters of a training: RL-Zoo's file format with plain YAML values, checked before use."""
 
 import copy
 import importlib
@@ -29,9 +29,9 @@ ALGORITHMS: dict[str, str] = {
 RUN_KEYS = ("n_envs", "n_timesteps")
 """RL-Zoo's keys that describe the run rather than the algorithm."""
 
-# Constructor arguments that no settings file sets: they belong to one run, or are Python classes.
-_NOT_SETTINGS = {"self", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"}
-_NOT_SETTINGS |= {"rollout_buffer_class", "rollout_buffer_kwargs", "loss_fn"}
+# Constructor arguments that no file sets: they belong to one run, or are Python classes.
+_NOT_HYPERPARAMS = {"self", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"}
+_NOT_HYPERPARAMS |= {"rollout_buffer_class", "rollout_buffer_kwargs", "loss_fn"}
 _SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 
 
@@ -97,20 +97,20 @@ class RunConfig:
         algo: one of `ALGORITHMS`.
         n_envs: number of environments stepped together, at least 1.
         n_timesteps: environment steps of the whole training, at least 1.
-        settings: the algorithm's constructor arguments as plain YAML values (a schedule is still a string).
-        source: the file the settings were read from.
+        hyperparams: the algorithm's constructor arguments as plain YAML values (a schedule is a string).
+        source: the file they were read from.
     """
 
     env_id: str
     algo: str
     n_envs: int
     n_timesteps: int
-    settings: dict[str, Any]
+    hyperparams: dict[str, Any]
     source: Path
 
     def kwargs(self) -> dict[str, Any]:
         """The algorithm's constructor arguments, schedules built; a fresh copy on every call."""
-        kwargs = copy.deepcopy(self.settings)
+        kwargs = copy.deepcopy(self.hyperparams)
         for key in _SCHEDULES:
             if isinstance(kwargs.get(key), str):
                 kwargs[key] = _linear_schedule(kwargs[key])
@@ -123,7 +123,7 @@ def hyperparams(
     config: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The settings that ``plastic-rl train`` uses, as constructor arguments.
+    """The hyper-parameters that ``plastic-rl train`` uses, as constructor arguments.
 
     Example::
 
@@ -154,27 +154,27 @@ def load_config(
     config: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """Read and check the settings of a run; arguments and errors as in `hyperparams`."""
+    """Read and check the hyper-parameters of a run; arguments and errors as in `hyperparams`."""
     algo = algo or default_algorithm(env_id)
     if algo not in ALGORITHMS:
         raise ValueError(f"unknown algorithm {algo!r}: choose one of {', '.join(ALGORITHMS)}")
     path = Path(config) if config is not None else default_config_path(algo)
     _, name = split_env_id(env_id)
-    entry, settings = _read_entry(path, name)
+    entry, values = _read_entry(path, name)
     allowed = allowed_keys(algo)
-    _check_keys(settings, allowed, f"in entry {entry!r} of {path}")
+    _check_keys(values, allowed, f"in entry {entry!r} of {path}")
     _check_keys(overrides or {}, allowed, "among the given hyper-parameters")
-    settings = merge(settings, overrides or {})
-    settings = {key: _checked(key, value) for key, value in settings.items()}
+    values = merge(values, overrides or {})
+    values = {key: _checked(key, value) for key, value in values.items()}
     for key in (*RUN_KEYS, "policy"):
-        if key not in settings:
+        if key not in values:
             raise ValueError(f"{key} is missing in entry {entry!r} of {path}")
     policies = algorithm_class(algo).policy_aliases
-    if settings["policy"] not in policies:
-        raise ValueError(f"unknown policy {settings['policy']!r}: choose one of {', '.join(policies)}")
-    _check_policy_kwargs(settings.get("policy_kwargs") or {})
-    run = {key: settings.pop(key) for key in RUN_KEYS}
-    return RunConfig(env_id=env_id, algo=algo, settings=settings, source=path, **run)
+    if values["policy"] not in policies:
+        raise ValueError(f"unknown policy {values['policy']!r}: choose one of {', '.join(policies)}")
+    _check_policy_kwargs(values.get("policy_kwargs") or {})
+    run = {key: values.pop(key) for key in RUN_KEYS}
+    return RunConfig(env_id=env_id, algo=algo, hyperparams=values, source=path, **run)
 
 
 def default_algorithm(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> str:
@@ -216,11 +216,11 @@ def algorithm_class(algo: str) -> Any:
 def allowed_keys(algo: str) -> list[str]:
     """The keys an entry for this algorithm may have: the run's and its constructor's arguments."""
     arguments = inspect.signature(algorithm_class(algo).__init__).parameters
-    return [*RUN_KEYS, *(name for name in arguments if name not in _NOT_SETTINGS)]
+    return [*RUN_KEYS, *(name for name in arguments if name not in _NOT_HYPERPARAMS)]
 
 
 def default_config_path(algo: str) -> Path:
-    """The settings file of an algorithm: the checkout's where there is one, else the installed package's."""
+    """An algorithm's hyper-parameter file: the checkout's where there is one, else the package's."""
     package = Path(__file__).resolve().parents[1]
     checkout = package.parent
     # Beside an installed package, or beside a copy of it in another project, the two never lie together.
@@ -231,13 +231,13 @@ def default_config_path(algo: str) -> Path:
 
 def _read_entry(path: Path, name: str) -> tuple[str, dict[str, Any]]:
     if not path.is_file():
-        raise FileNotFoundError(f"no settings file {path}")
+        raise FileNotFoundError(f"no hyper-parameter file {path}")
     try:
         entries = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(entries, dict):
-        raise ValueError(f"{path} must map environment ids to settings")
+        raise ValueError(f"{path} must map environment ids to hyper-parameters")
     entry = name if name in entries else "default"
     if entry not in entries:
         raise ValueError(f"{path} has neither an entry {name!r} nor an entry 'default'")
@@ -246,8 +246,8 @@ def _read_entry(path: Path, name: str) -> tuple[str, dict[str, Any]]:
     return entry, entries[entry]
 
 
-def _check_keys(settings: Mapping[str, Any], allowed: list[str], where: str) -> None:
-    for key in settings:
+def _check_keys(values: Mapping[str, Any], allowed: list[str], where: str) -> None:
+    for key in values:
         if key not in allowed:
             raise ValueError(f"unknown key {key!r} {where}: choose from {', '.join(allowed)}")
 
