@@ -2,6 +2,7 @@
 
 from plastic_rl.envs.batched import BatchedEnv
 from plastic_rl.envs.maze import PlasticMazeEnv, PlasticMazeVectorEnv
+from plastic_rl.envs.pairs import PairsTask, PlasticPairsEnv, PlasticPairsVectorEnv
 from plastic_rl.envs.registration import (
     ENVIRONMENTS,
     Environment,
@@ -33,11 +34,14 @@ __all__ = [
     "ImageCompletionTask",
     "Lifetime",
     "OmniglotTask",
+    "PairsTask",
     "PatternMemoryTask",
     "PlasticImageCompletionEnv",
     "PlasticMazeEnv",
     "PlasticMazeVectorEnv",
     "PlasticOmniglotEnv",
+    "PlasticPairsEnv",
+    "PlasticPairsVectorEnv",
     "PlasticPatternMemoryEnv",
     "PreviousActionReward",
     "evaluates_sampled",

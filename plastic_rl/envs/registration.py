@@ -9,6 +9,7 @@ import gymnasium as gym
 
 from plastic_rl.arguments import check_flag, is_number, split_env_id
 from plastic_rl.envs.maze.env import maze_levels
+from plastic_rl.envs.pairs.levels import pairs_levels
 
 Levels = Mapping[str, float] | Callable[[Mapping[str, Any]], Mapping[str, float]]
 
@@ -34,6 +35,11 @@ _MAZE = {
     "max_episode_steps": 250,
 }
 
+_PAIRS = {
+    "entry_point": "plastic_rl.envs.pairs:PlasticPairsEnv",
+    "vector_entry_point": "plastic_rl.envs.pairs:PlasticPairsVectorEnv",
+}
+
 # The most probable action of an agent that has not learned much is to run into one wall for ever, and all
 # such agents score the same: mazes are scored with sampled actions.
 ENVIRONMENTS: dict[str, Environment] = {
@@ -42,6 +48,10 @@ ENVIRONMENTS: dict[str, Environment] = {
         arguments={**_MAZE, "kwargs": {"observe_previous_action": True}},
         levels=maze_levels,
         sampled_evaluation=True,
+    ),
+    "PlasticPairs-v0": Environment(arguments=_PAIRS, levels=pairs_levels),
+    "PlasticBandit-v0": Environment(
+        arguments={**_PAIRS, "kwargs": {"cues": "fixed", "feedback": "tried"}}, levels=pairs_levels
     ),
     "PlasticPatternMemory-v0": Environment(
         arguments={"entry_point": "plastic_rl.envs.tasks:PlasticPatternMemoryEnv"}
