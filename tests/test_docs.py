@@ -18,6 +18,7 @@ import pytest
 
 from plastic_rl.cli.main import _parser
 from plastic_rl.ops.plastic_rnn import rules
+from plastic_rl.tracking.options import TRACKERS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -80,8 +81,10 @@ def clean_slate(tmp_path, monkeypatch):
     """An empty folder, and nothing that the page registers outlives it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
-    before = dict(gym.registry)
+    before, trackers = dict(gym.registry), dict(TRACKERS)
     yield
+    for name in set(TRACKERS) - set(trackers):
+        del TRACKERS[name]
     for name in set(gym.registry) - set(before):
         # What a package registers as it is imported has to stay: it is not imported a second time.
         if getattr(gym.registry[name].entry_point, "__module__", "") == "__main__":

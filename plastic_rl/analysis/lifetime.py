@@ -10,7 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.analysis.playback import play
-from plastic_rl.training.vec_env import make_vec_env
+from plastic_rl.training.vec_env import has_batched_form, make_vec_env
 
 Effect = Literal["freeze", "wipe", "wipe_once"]
 
@@ -148,7 +148,10 @@ def record_lifetimes(
             raise ValueError(f"{name} must be at least 1, got {value}")
     if keep_frames and episodes != 1:
         raise ValueError(f"keep_frames needs episodes=1, got {episodes}")
-    env_kwargs = {"render_mode": "rgb_array" if keep_frames else None, **(env_kwargs or {})}
+    env_kwargs = {**({"render_mode": "rgb_array"} if keep_frames else {}), **(env_kwargs or {})}
+    if not keep_frames and has_batched_form(env_id, None):
+        # A batch that might be asked for pictures would keep every maze's path.
+        env_kwargs = {"render_mode": None, **env_kwargs}
     parts = []
     for number, first in enumerate(range(0, episodes, batch)):
         n_envs = min(batch, episodes - first)

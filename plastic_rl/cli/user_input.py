@@ -14,6 +14,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from plastic_rl.arguments import split_env_id
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.runs.record import MAX_SEED
+from plastic_rl.training.description import describe
+from plastic_rl.training.episode_batches import task_of
 from plastic_rl.training.vec_env import make_vec_env
 
 # What a setting of the wrong kind, form or size raises inside Gymnasium, Stable-Baselines3 or torch.
@@ -30,14 +32,14 @@ def bad_input(*errors: type[Exception]) -> Iterator[None]:
 
 
 @contextmanager
-def settings_fit(settings: Mapping[str, Any], owner: str) -> Iterator[None]:
-    """Around what is built from settings: whatever does not fit there is the user's error.
+def arguments_fit(given: Mapping[str, Any], owner: str) -> Iterator[None]:
+    """Around what is built from arguments: whatever does not fit there is the user's error.
 
-    An argument that nothing has is a TypeError in Python; where it stands in `settings`, or in a mapping
-    inside them, tells whose it should have been.
+    An argument that nothing has is a TypeError in Python; where it stands in `given`, or in a mapping
+    inside it, tells whose it should have been.
 
     Args:
-        settings: the keyword arguments that the user gave.
+        given: the keyword arguments that the user gave.
         owner: what they are called in messages.
     """
     try:
@@ -46,8 +48,8 @@ def settings_fit(settings: Mapping[str, Any], owner: str) -> Iterator[None]:
         raise CommandError(str(error) or f"the settings do not fit: {type(error).__name__}") from error
     except _MISFITS as error:
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        inner = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
-        places = {owner: settings, **{f"{owner}.{key}": value for key, value in inner.items()}}
+        inner = {key: value for key, value in given.items() if isinstance(value, Mapping)}
+        places = {owner: given, **{f"{owner}.{key}": value for key, value in inner.items()}}
         holders = [name for name, place in places.items() if unknown and unknown[1] in place]
         if unknown and len(holders) == 1:
             raise CommandError(f"unknown key {unknown[1]!r} among {holders[0]}") from error
@@ -66,7 +68,7 @@ def make_env(env_id: str, env_kwargs: dict[str, Any], n_envs: int, seed: int) ->
         near = get_close_matches(name, gym.registry, n=3)
         hint = f": did you mean {' or '.join(near)}?" if near else ""
         raise CommandError(f"unknown environment {env_id!r}{hint}")
-    with settings_fit(env_kwargs, f"the arguments of {name}"):
+    with arguments_fit(env_kwargs, f"the arguments of {name}"):
         # A single one first: its errors name the argument most clearly.
         gym.make(name, **env_kwargs).close()
         if gym.spec(name).vector_entry_point is not None:
@@ -101,3 +103,13 @@ def shown_env(env_id: str, env_kwargs: dict[str, Any]) -> str:
     """An environment and its arguments, as messages name them."""
     arguments = ", ".join(f"{key}={value}" for key, value in env_kwargs.items())
     return f"{env_id}({arguments})" if arguments else env_id
+
+
+def shown_levels(levels: Mapping[str, float]) -> str:
+    """Reference levels, as messages name them."""
+    return ", ".join(f"{name} {level:.4g}" for name, level in levels.items())
+
+
+def shows_training_data(model: Any) -> bool:
+    """Whether a model's environment draws from the data of the training, where its task has other, too."""
+    return describe(model).whole_episodes and getattr(task_of(model.env), "split", None) == "train"

@@ -1,8 +1,8 @@
 """Callbacks of the command line, usable with any Stable-Baselines3 algorithm."""
 
+import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -95,17 +95,16 @@ class EpisodeLogCallback(BaseCallback):
 class ProgressCallback(BaseCallback):
     """Show the steps done, the steps per second and the mean return of the last training episodes.
 
-    On a terminal this is a progress bar, elsewhere a plain line now and then.
+    On a terminal this is a progress bar, elsewhere, and on a terminal without width, a plain line now and
+    then.
 
     Args:
-        levels: reference levels of the environment to print beside the mean return, by name.
         every: seconds between two plain lines.
     """
 
-    def __init__(self, levels: Mapping[str, float] | None = None, every: float = 30.0) -> None:
+    def __init__(self, every: float = 30.0) -> None:
         super().__init__()
         self.every = every
-        self._levels = "".join(f", {name} {level:.4g}" for name, level in (levels or {}).items())
         self._bar: tqdm | None = None
         self._start_steps = 0
         self._start = self._last_line = 0.0
@@ -113,7 +112,7 @@ class ProgressCallback(BaseCallback):
     def _on_training_start(self) -> None:
         self._start_steps = self.num_timesteps
         self._start = self._last_line = time.monotonic()
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and _columns() > 0:
             self._bar = tqdm(
                 total=self._total(),
                 initial=self.num_timesteps,
@@ -157,4 +156,9 @@ class ProgressCallback(BaseCallback):
         if not episodes:
             return "no episode finished yet"
         mean = safe_mean([info["r"] for info in episodes])
-        return f"mean return {mean:.5g} (last {len(episodes)} episodes{self._levels})"
+        return f"mean return {mean:.5g} (last {len(episodes)} episodes)"
+
+
+def _columns() -> int:
+    """The width of the terminal; in some containers it is 0, and a bar would show nothing."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns

@@ -1,24 +1,25 @@
 """Weights & Biases for the command line: an output of the logger that cannot hurt the training."""
 
-import argparse
 import os
 import queue
 import secrets
 import shlex
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import Image, KVWriter, filter_excluded_keys
+from stable_baselines3.common.logger import Image, filter_excluded_keys
 
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.record import RunRecord
+from plastic_rl.tracking.options import TRACKERS
 from plastic_rl.tracking.plasticity import plasticity_images
+from plastic_rl.tracking.tracker import Report, Tracker
 
 INIT_TIMEOUT = 20.0
 """Seconds that W&B may take to reach its server before the run is recorded offline."""
@@ -29,84 +30,12 @@ _GRACE = 40.0  # W&B's own, on top of its timeout
 _PATIENCE = 3.0  # seconds of waiting before the user is told
 _WAITING_ROWS = 10_000
 _PROJECT = "plastic-rl"
-_FIXED = ("project", "entity", "run_name")
 _STEP = "global_step"  # as W&B's own recipes call it
 
 Action = Callable[[Any], None]
 
 
-def wandb_record(
-    arguments: argparse.Namespace, folder: Path, old: Mapping[str, Any] | None = None
-) -> dict[str, Any] | None:
-    """The W&B run that a training is to be recorded in, as its ``config.yml`` keeps it; None for none.
-
-    Args:
-        arguments: of the command line: ``track``, ``wandb_project``, ``wandb_entity``, ``wandb_mode`` and
-            ``wandb_run_name``, each None where it was not given.
-        folder: of the training; its name is the run's default name.
-        old: what ``config.yml`` of a training that is resumed says: the same W&B run is continued.
-
-    Raises:
-        ImportError: W&B is not installed.
-        ValueError: an option is given that would have no effect, or `old` is damaged.
-    """
-    if old is not None and not _is_wandb_record(old):
-        raise ValueError(f"{folder / runs.CONFIG} is not the configuration of a run: wandb is {old!r}")
-    given = {name: getattr(arguments, f"wandb_{name}") for name in (*_FIXED, "mode")}
-    track = old is not None if arguments.track is None else arguments.track
-    for name, value in given.items():
-        option = f"--wandb-{name.replace('_', '-')}"
-        if value is not None and not track:
-            raise ValueError(f"{option} needs --track")
-        if value is not None and old is not None and name in _FIXED:
-            raise ValueError(f"{option} is fixed for a tracked run that is resumed")
-        if value == "":
-            raise ValueError(f"{option} is empty")
-    if not track:
-        return None
-    try:
-        # The module alone does not say it: a folder of this name, left behind by a run, imports just as well.
-        from wandb import init  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f'--track needs Weights & Biases: pip install "plastic-rl[wandb]" ({error})'
-        ) from error
-    new = {
-        "id": secrets.token_hex(4),
-        "project": given["project"] or os.environ.get("WANDB_PROJECT") or _PROJECT,
-        "entity": given["entity"],
-        "run_name": given["run_name"] or folder.absolute().name,
-        "mode": None,
-    }
-    record = {**new, **(old or {})}
-    return record if given["mode"] is None else {**record, "mode": given["mode"]}
-
-
-@contextmanager
-def tracked(
-    record: RunRecord, folder: Path, report: Callable[[str], None], on: bool = True
-) -> "Iterator[WandbOutput | None]":
-    """Record what happens inside in the W&B run that `record`, the training's configuration, names.
-
-    Args:
-        record: the training's configuration, with ``wandb`` from `wandb_record`.
-        folder: of the training; W&B keeps its files in ``wandb`` inside.
-        report: is given, line by line, what the user should know.
-        on: if false, nothing is recorded, and None is what one gets.
-    """
-    if not on:
-        yield None
-        return
-    output = WandbOutput(record, folder, report)
-    try:
-        yield output
-    except BaseException:
-        output.finish(exit_code=1)
-        raise
-    output.finish()
-
-
-class WandbOutput(KVWriter):
+class WandbOutput(Tracker):
     """A W&B run as one of the outputs of SB3's logger.
 
     W&B is only ever called from a thread of its own, which takes what is to be recorded from a queue: however
@@ -114,23 +43,22 @@ class WandbOutput(KVWriter):
     the user, and the training goes on.
 
     Args:
-        record: the training's configuration, stored as the run's; its ``wandb`` names the run.
-        folder: of the training.
+        record: the training's; stored as the W&B run's configuration, but for what trackers keep in it.
+        plan: names the W&B run.
+        folder: of the training; W&B keeps its files in ``wandb`` inside.
         report: is given, line by line, what the user should know.
     """
 
-    def __init__(self, record: RunRecord, folder: Path, report: Callable[[str], None]) -> None:
-        wandb_record = record.others["wandb"]
-        self._folder = folder
-        self._report = report
-        self._mode = wandb_record["mode"]
+    def __init__(self, record: RunRecord, plan: Mapping[str, Any], folder: Path, report: Report) -> None:
+        super().__init__(record, plan, folder, report)
+        self._mode = plan["mode"]
         self._arguments = {
-            "project": wandb_record["project"],
-            "entity": wandb_record["entity"],
-            "id": wandb_record["id"],
-            "name": wandb_record["run_name"],
+            "project": plan["project"],
+            "entity": plan["entity"],
+            "id": plan["id"],
+            "name": plan["run_name"],
             "resume": "allow",
-            "config": {key: value for key, value in record.to_mapping().items() if key != "wandb"},
+            "config": {key: value for key, value in record.to_mapping().items() if key not in TRACKERS},
             "dir": str(folder),
         }
         # W&B asks for an account where there is a terminal, and it says a lot; what matters is reported here.
@@ -144,6 +72,30 @@ class WandbOutput(KVWriter):
         self._thread.start()
         if not self._ready.wait(INIT_TIMEOUT + _GRACE):
             self._stop("it did not start")
+
+    @classmethod
+    def plan(
+        cls, given: Mapping[str, str], folder: Path, old: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The W&B run that a training is recorded in: a new one, or that of the training that is resumed."""
+        if old is not None and not _is_plan(old):
+            raise ValueError(f"{folder / runs.CONFIG} is not the configuration of a run: wandb is {old!r}")
+        try:
+            # The module alone does not say it: a folder of this name, left behind by a run, imports just as
+            # well.
+            from wandb import init  # noqa: F401
+        except ImportError as error:
+            raise ImportError(
+                f'--track needs Weights & Biases: pip install "plastic-rl[wandb]" ({error})'
+            ) from error
+        new = {
+            "id": secrets.token_hex(4),
+            "project": os.environ.get("WANDB_PROJECT") or _PROJECT,
+            "entity": None,
+            "run_name": folder.absolute().name,
+            "mode": None,
+        }
+        return {**new, **(old or {}), **given}
 
     def write(
         self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
@@ -168,14 +120,14 @@ class WandbOutput(KVWriter):
             import wandb
 
             row = _for_wandb(images)
-            if (self._folder / runs.CURVE).is_file():
-                row["figures/learning_curve"] = wandb.Image(str(self._folder / runs.CURVE))
-            if (self._folder / runs.EPISODE).is_file():
-                row["figures/episode"] = wandb.Video(str(self._folder / runs.EPISODE), format="gif")
+            if (self.folder / runs.CURVE).is_file():
+                row["figures/learning_curve"] = wandb.Image(str(self.folder / runs.CURVE))
+            if (self.folder / runs.EPISODE).is_file():
+                row["figures/episode"] = wandb.Video(str(self.folder / runs.EPISODE), format="gif")
             run.log({_STEP: steps, **row})
             artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata={_STEP: steps})
             for name in (runs.MODEL, runs.CONFIG):
-                artifact.add_file(str(self._folder / name))
+                artifact.add_file(str(self.folder / name))
             run.log_artifact(artifact)
 
         self._do(log)
@@ -193,7 +145,7 @@ class WandbOutput(KVWriter):
             with suppress(KeyboardInterrupt):
                 self._thread.join(_PATIENCE)
                 if self._thread.is_alive():
-                    self._report(
+                    self.report(
                         f"W&B: storing what is left, for at most {FINISH_TIMEOUT:.0f} s (Ctrl-C skips it)"
                     )
                     self._thread.join(FINISH_TIMEOUT)
@@ -216,7 +168,7 @@ class WandbOutput(KVWriter):
     def _stop(self, reason: str) -> None:
         if not self._stopped:
             self._stopped = True
-            self._report(f"W&B: tracking has stopped, the training has not: {_one_line(reason)}")
+            self.report(f"W&B: tracking has stopped, the training has not: {_one_line(reason)}")
 
     def _work(self) -> None:
         try:
@@ -242,24 +194,24 @@ class WandbOutput(KVWriter):
         except Exception as error:
             if self._mode == "offline":
                 raise
-            self._report(f"W&B: not online, recording offline instead: {_one_line(error)}")
+            self.report(f"W&B: not online, recording offline instead: {_one_line(error)}")
             # Its service holds on to the run's id.
             _end_service()
             run = wandb.init(mode="offline", settings=settings, **self._arguments)
         run.define_metric(_STEP, hidden=True)
         run.define_metric("*", step_metric=_STEP)
         self._upload = f"wandb sync {shlex.quote(str(Path(run.dir).parent))}"
-        self._report(f"W&B: recording {run.url or f'offline; to upload it: {self._upload}'}")
+        self.report(f"W&B: recording {run.url or f'offline; to upload it: {self._upload}'}")
         return run
 
 
-def _is_wandb_record(record: object) -> bool:
+def _is_plan(plan: object) -> bool:
     return (
-        isinstance(record, Mapping)
-        and set(record) == {"id", "project", "entity", "run_name", "mode"}
-        and all(isinstance(record[key], str) for key in ("id", "project", "run_name"))
-        and isinstance(record["entity"], str | None)
-        and record["mode"] in (None, "online", "offline")
+        isinstance(plan, Mapping)
+        and set(plan) == {"id", "project", "entity", "run_name", "mode"}
+        and all(isinstance(plan[key], str) for key in ("id", "project", "run_name"))
+        and isinstance(plan["entity"], str | None)
+        and plan["mode"] in (None, "online", "offline")
     )
 
 

@@ -26,6 +26,7 @@ from plastic_rl.policies.supervised import (
     RNNPolicy,
     SupervisedPolicy,
 )
+from plastic_rl.training.description import Description
 from plastic_rl.training.episode_batches import (
     Loss,
     UpdateProgressBar,
@@ -269,6 +270,17 @@ class SupervisedMetaLearner(BaseAlgorithm):
         if eta is not None:
             self.logger.record("train/eta", eta.item())
         return self.policy.answers(outputs)
+
+    def describe(self) -> Description:
+        """What commands need to know of this algorithm."""
+        return Description(
+            batches=f"batches of {self.batch_size} episodes",
+            # A hundred times as quick as stepping: what counts is the number of updates.
+            log_interval=10,
+            whole_episodes=True,
+            resumes_exactly=True,
+            decimals=4,
+        )
 
     def dump_logs(self, iteration: int = 0) -> None:
         """Write one row of the log, after so many updates of this ``learn``."""

@@ -287,7 +287,7 @@ def test_watch_leaves_an_animation_of_the_whole_episode(
 def test_watch_says_when_the_episode_goes_on(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("plastic_rl.cli.model.record_episode", partial(record_episode, max_steps=5))
+    monkeypatch.setattr("plastic_rl.cli.saved.record_episode", partial(record_episode, max_steps=5))
     assert main(["watch", str(run_folder), "--output", str(tmp_path / "episode.gif")]) == 0
     assert "in the first 5 steps of an unfinished episode" in capsys.readouterr().out
 

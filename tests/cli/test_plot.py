@@ -9,7 +9,7 @@ import imageio.v3 as iio
 import pytest
 
 from plastic_rl.cli.main import main
-from plastic_rl.cli.plot import find_runs, grouped
+from plastic_rl.cli.studies import find_runs, grouped
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.record import RunRecord
 

@@ -104,7 +104,8 @@ def test_levels_of_the_default_maze_are_shown(tmp_path: Path, capsys: pytest.Cap
     command = ["train", "PlasticMazePrevAction-v0", "--timesteps", "250", "--n-envs", "1"]
     assert main([*command, "--output", str(tmp_path / "run"), "--hyperparams", *SETTINGS]) == 0
     out = capsys.readouterr().out
-    assert "For comparison: random 0, bayes-optimal 293\n" in out
+    levels = "random 0, paper non-plastic 55, paper plastic 150, bayes-optimal 293, oracle 407\n"
+    assert f"For comparison: {levels}" in out
     assert "training episodes: " in out
     assert out.count("bayes-optimal 293") == 2
 
@@ -234,7 +235,7 @@ def test_a_curve_that_fails_fails_no_training(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("plastic_rl.cli.train.learning_curve", fail)
+    monkeypatch.setattr("plastic_rl.cli.session.learning_curve", fail)
     command = [*AWKWARD, "--output", str(tmp_path / "run"), "--env-kwargs", "fails:true"]
     assert main([*command, "--hyperparams", *SETTINGS]) == 0
     reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "OSError: disk is full"

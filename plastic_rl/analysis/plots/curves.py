@@ -1,13 +1,14 @@
 """Learning curves: the return against the episodes or minutes of training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import StrMethodFormatter
 
+from plastic_rl.analysis.plots.study import Study
 from plastic_rl.analysis.plots.style import CURVES, DASHES, Target, draw_levels, drawing_on
 from plastic_rl.runs.folder import read_monitor
 
@@ -189,3 +190,11 @@ def _draw(axes: Axes, returns: np.ndarray, levels: Mapping[str, float], title: s
     axes.set_xlim(0, episodes[-1] if episodes[-1] > 1 else 2)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
+
+
+def draw_learning_curves(study: Study, folder: Path) -> Iterator[Path]:
+    """The learning curves of a study's runs, against episodes and against minutes."""
+    for against in get_args(Against):
+        path = folder / f"learning_{against}.png"
+        learning_curves(study.groups, path, study.levels, study.title, study.window, against)
+        yield path

@@ -1,11 +1,13 @@
 """What happens within a lifetime: reward per step, around the first hit, and the time from hit to hit."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from plastic_rl.analysis.lifetime import Lifetimes
+from plastic_rl.analysis.plots.study import Study
 from plastic_rl.analysis.plots.style import CURVES, DASHES, Target, drawing_on
 
 
@@ -143,3 +145,13 @@ def _finish(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend(facecolor="white", edgecolor="none", framealpha=0.9)
+
+
+def draw_lifetimes(study: Study, folder: Path) -> Iterator[Path]:
+    """The reward per step within the lifetimes of a study's agents."""
+    steps = min((len(lives.rewards) for lives in study.lifetimes.values()), default=0)
+    if steps > 1:
+        path = folder / "lifetime.png"
+        note = f"{study.title}, {study.episodes} lifetimes per run, sampled actions, 95 % intervals"
+        lifetime_curves(study.lifetimes, path, max(1, steps // 12), note)
+        yield path

@@ -1,6 +1,6 @@
 """Pictures of matrices of connections: trained weights and plasticities, and the Hebbian trace."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
+from plastic_rl.analysis.plots.study import Study
 from plastic_rl.analysis.plots.style import CURVES, DIVERGING, picture
 from plastic_rl.policies.plastic_modules import plastic_modules
 
@@ -129,3 +130,12 @@ def _draw(
     axes.set_title(title, fontsize="medium")
     if bar:
         figure.colorbar(image, ax=axes, shrink=0.8, extend="both")
+
+
+def draw_matrices(study: Study, folder: Path) -> Iterator[Path]:
+    """The trained matrices of the first run of each of a study's groups."""
+    for label, matrices in study.matrices.items():
+        number = "" if len(study.groups) == 1 else f"_{list(study.groups).index(label) + 1}"
+        path = folder / f"matrices{number}.png"
+        weight_matrices(matrices, path, title=f"{study.title}: {label}")
+        yield path

@@ -18,8 +18,8 @@ DASHES = (
     (0, (2, 2)),
     "solid",
 )
-LEVELS = ("#595959", "#D55E00", "#009E73", "#CC79A7")
-LEVEL_DASHES = ("dotted", "dashed", "dashdot", "solid")
+LEVELS = ("#595959", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
+LEVEL_DASHES = ("dotted", "dashed", "dashdot", "solid", (0, (7, 1, 1, 1, 1, 1)))
 
 Target = str | Path | Axes
 """Where a figure goes: the picture file to write, or matplotlib axes to draw on."""

@@ -2,81 +2,74 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.analysis.playback import RenderError, record_episode, save_gif
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.user_input import (
+    arguments_fit,
     bad_input,
     checked_device,
     checked_seed,
     make_env,
     same_env,
-    settings_fit,
     shown_env,
+    shown_levels,
+    shows_training_data,
 )
 from plastic_rl.envs import reference_levels
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.hyperparams import ALGORITHMS, default_algorithm
 from plastic_rl.runs.plain_yaml import parse_pairs
 from plastic_rl.runs.pretrained import agent_name, available, load_pretrained, read_record
-from plastic_rl.training.episode_batches import task_of
+from plastic_rl.training.description import describe
+from plastic_rl.training.evaluation import Evaluation, evaluate_episodes
 from plastic_rl.training.evaluation import evaluate as evaluate_model
-from plastic_rl.training.evaluation import evaluate_episodes
 from plastic_rl.training.supervised import SupervisedMetaLearner
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Print the mean return of a saved model."""
-    if arguments.episodes < 1 or arguments.n_envs < 1:
-        raise CommandError("--episodes and --n-envs must be at least 1")
+    """Print the mean return of a saved model, or every measure of its answers; the exit code."""
     model, env_id, env_kwargs = _load(arguments, min(arguments.n_envs, arguments.episodes))
+    episodes, seed = arguments.episodes, arguments.seed
     env = model.get_env()
     assert env is not None
-    if isinstance(model, SupervisedMetaLearner):
-        return _evaluate_supervised(model, env, shown_env(env_id, env_kwargs), arguments)
-    model.set_random_seed(arguments.seed)
-    result = evaluate_model(model, env, arguments.episodes, arguments.deterministic)
-    env.close()
+    whole = describe(model).whole_episodes
     actions = "the most probable actions" if arguments.deterministic else "actions sampled as in training"
-    low, high = result.interval
-    print(f"{shown_env(env_id, env_kwargs)}: {arguments.episodes} episodes, {actions}, seed {arguments.seed}")
-    print(f"mean return {result.mean:.2f}, standard deviation {result.std:.2f}")
-    print(f"95 % interval of the mean {low:.2f} to {high:.2f}")
+    how = "" if whole else f", {actions}"
+    if whole:
+        results = evaluate_episodes(cast(SupervisedMetaLearner, model), env, episodes, seed=seed)
+    else:
+        model.set_random_seed(seed)
+        results = {"return": evaluate_model(model, env, episodes, arguments.deterministic)}
+    count = f"{episodes} episode{'s' if episodes > 1 else ''}"
+    print(f"{shown_env(env_id, env_kwargs)}: {count}{how}, seed {seed}")
+    for name, result in results.items():
+        print(_score(name, result, whole))
     levels = reference_levels(env_id, env_kwargs)
     if levels:
-        print("for comparison: " + ", ".join(f"{name} {level:.4g}" for name, level in levels.items()))
-    return 0
-
-
-def _evaluate_supervised(
-    model: SupervisedMetaLearner, env: VecEnv, shown_env: str, arguments: argparse.Namespace
-) -> int:
-    """Print every measure of answers to fresh episodes."""
-    results = evaluate_episodes(model, env, arguments.episodes, seed=arguments.seed)
-    print(f"{shown_env}: {arguments.episodes} episodes, seed {arguments.seed}")
-    for name, result in results.items():
-        low, high = result.interval
-        print(
-            f"mean {name} {result.mean:.6g}, standard deviation {result.std:.4g}, "
-            f"95 % interval of the mean {low:.6g} to {high:.6g}"
-        )
-    if getattr(task_of(env), "split", None) == "train":
+        print(f"for comparison: {shown_levels(levels)}")
+    if shows_training_data(model):
         print("Note: that is the data of the training; --env-kwargs split:test evaluates on unseen data")
     env.close()
     return 0
 
 
+def _score(name: str, result: Evaluation, exact: bool) -> str:
+    """A measure with its uncertainty, which a single episode does not have."""
+    mean, spread = (".6g", ".4g") if exact else (".2f", ".2f")
+    if len(result.returns) == 1:
+        return f"{name} {result.mean:{mean}}"
+    low, high = result.interval
+    interval = f"95 % interval of the mean {low:{mean}} to {high:{mean}}"
+    return f"mean {name} {result.mean:{mean}}, standard deviation {result.std:{spread}}, {interval}"
+
+
 def watch(arguments: argparse.Namespace) -> int:
-    """Write an animation of one episode of a saved model."""
+    """Write an animation of one episode of a saved model; the exit code."""
     output: Path = arguments.output
-    if output.suffix.lower() != ".gif":
-        raise CommandError(f"--output must end in .gif, not {output}")
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise CommandError(f"--output {output} cannot be written: there is no such folder, or it is one")
     model, env_id, env_kwargs = _load(arguments, n_envs=1)
     with bad_input(RenderError):
         episode = record_episode(model, env_id, env_kwargs, arguments.seed, arguments.deterministic)
@@ -128,7 +121,7 @@ def _load_pretrained(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAl
         env_kwargs = {**run.env_kwargs, **given} if same_env(env_id, name) else given
         device, seed = checked_device(arguments.device), checked_seed(arguments.seed)
     env = make_env(env_id, env_kwargs, n_envs, seed)
-    with settings_fit({}, "policy_kwargs"):
+    with arguments_fit({}, "policy_kwargs"):
         return load_pretrained(name, env, device), env_id, env_kwargs
 
 

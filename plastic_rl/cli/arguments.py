@@ -1,0 +1,61 @@
+"""Arguments that several commands have, and what may be typed for them. The help needs no torch."""
+
+import argparse
+from pathlib import Path
+
+
+def path(text: str) -> Path:
+    """A path that was typed; Python would take an empty one for the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a path")
+    return Path(text)
+
+
+def whole_number(text: str) -> int:
+    """A whole number, also as ``1e6``."""
+    try:
+        number = float(text)
+        if not number.is_integer():
+            raise ValueError
+        return int(text) if text.lstrip("+-").isdecimal() else int(number)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def add_env_kwargs(command: argparse.ArgumentParser) -> None:
+    """Arguments of the environment."""
+    command.add_argument(
+        "--env-kwargs",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY:VALUE",
+        help="arguments of the environment, for example size:7",
+    )
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """A trained model, where it plays and how."""
+    command.add_argument(
+        "model",
+        metavar="MODEL",
+        type=path,
+        help="model.zip, the folder of a run, or the id of an environment that a trained agent comes with",
+    )
+    command.add_argument("env_id", metavar="ENV_ID", nargs="?", help="default: the environment of the run")
+    command.add_argument("--algo", help="what the model was trained with (default: as in its folder)")
+    add_env_kwargs(command)
+    actions = command.add_mutually_exclusive_group()
+    actions.add_argument(
+        "--stochastic",
+        dest="deterministic",
+        action="store_false",
+        help="sample actions as in training (the default)",
+    )
+    actions.add_argument("--deterministic", action="store_true", help="take the most probable action")
+    # --stochastic would make its own default, true, that of both.
+    command.set_defaults(deterministic=False)
+    command.add_argument("--seed", type=whole_number, default=0, help="default: 0")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")

@@ -1,0 +1,27 @@
+"""``plastic-rl evaluate``: the mean return of a trained agent."""
+
+import argparse
+
+from plastic_rl.cli.arguments import add_model, whole_number
+from plastic_rl.cli.errors import CommandError
+
+SUMMARY = "mean return of a trained agent over whole episodes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What ``plastic-rl evaluate`` takes."""
+    parser.description = "Play whole episodes and print the mean return with its uncertainty."
+    add_model(parser)
+    parser.add_argument("--episodes", type=whole_number, default=100, metavar="N", help="default: 100")
+    parser.add_argument(
+        "--n-envs", type=whole_number, default=16, metavar="N", help="environments at a time (default: 16)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the mean return of a saved model, or every measure of its answers."""
+    if arguments.episodes < 1 or arguments.n_envs < 1:
+        raise CommandError("--episodes and --n-envs must be at least 1")
+    from plastic_rl.cli import saved
+
+    return saved.evaluate(arguments)

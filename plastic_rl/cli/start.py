@@ -1,0 +1,115 @@
+"""How a training begins: a new one from what was typed, a resumed one from what its folder holds."""
+
+import argparse
+import secrets
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from plastic_rl.cli.errors import CommandError
+from plastic_rl.cli.session import Session
+from plastic_rl.cli.user_input import (
+    arguments_fit,
+    bad_input,
+    checked_device,
+    checked_seed,
+    make_env,
+    same_env,
+)
+from plastic_rl.runs import folder as runs
+from plastic_rl.runs.hyperparams import RunConfig, algorithm_class, default_algorithm, load_config
+from plastic_rl.runs.plain_yaml import parse_pairs
+from plastic_rl.runs.record import MAX_SEED, RunRecord
+from plastic_rl.tracking.options import TrackingOptions
+from plastic_rl.tracking.tracker import planned
+from plastic_rl.training.description import describe
+
+# What a resumed run has from its beginning.
+_FIXED = ("algo", "config", "n_envs", "env_kwargs", "hyperparams", "seed", "output")
+
+
+def new(arguments: argparse.Namespace, tracking: TrackingOptions) -> int:
+    """Train a new agent; the exit code."""
+    with bad_input(ValueError, OSError, ImportError):
+        env_kwargs = parse_pairs(arguments.env_kwargs)
+        config = _config(arguments, env_kwargs)
+        seed = secrets.randbelow(MAX_SEED) if arguments.seed is None else checked_seed(arguments.seed)
+        device = checked_device(arguments.device or "auto")
+        folder: Path = arguments.output or runs.next_free_folder(config.algo, config.env_id)
+        runs.check_new_folder(folder)
+        plans = planned(tracking, folder, {})
+    env = make_env(config.env_id, env_kwargs, config.n_envs, seed)
+    with arguments_fit(config.hyperparams.get("policy_kwargs") or {}, "policy_kwargs"):
+        model = algorithm_class(config.algo)(env=env, seed=seed, device=device, **config.kwargs())
+    record = RunRecord(
+        env_id=config.env_id,
+        env_kwargs=env_kwargs,
+        algo=config.algo,
+        seed=seed,
+        device=device,
+        n_envs=config.n_envs,
+        n_timesteps=config.n_timesteps,
+        hyperparams=config.hyperparams,
+        hyperparams_file=str(config.source),
+        versions=runs.versions(),
+        others=plans,
+    )
+    with bad_input(OSError):
+        runs.create_folder(folder, record)
+    # From here on the run can be resumed, whatever happens to this process.
+    runs.save_model(model, folder / runs.MODEL)
+    return Session(model, folder, record).run(plans)
+
+
+def resumed(arguments: argparse.Namespace, tracking: TrackingOptions) -> int:
+    """Go on with the run in a folder; the exit code."""
+    folder: Path = arguments.resume
+    for name in _FIXED:
+        if getattr(arguments, name) not in (None, []):
+            raise CommandError(f"--{name.replace('_', '-')} is fixed for a run that is resumed")
+    with bad_input(ValueError, OSError, ImportError):
+        record = runs.read_config(folder)
+        if arguments.env_id and not same_env(arguments.env_id, record.env_id):
+            raise CommandError(f"{folder} holds a run on {record.env_id}, not on {arguments.env_id}")
+        if arguments.timesteps is not None:
+            if arguments.timesteps < 1:
+                raise CommandError(f"--timesteps must be at least 1, not {arguments.timesteps}")
+            record = replace(record, n_timesteps=arguments.timesteps)
+        record = replace(record, device=checked_device(arguments.device or record.device))
+        path = runs.find_model(folder)
+        plans = planned(tracking, folder, record.others)
+        record = replace(record, others={**record.others, **plans})
+    env = make_env(record.env_id, record.env_kwargs, record.n_envs, record.seed)
+    with bad_input(ValueError, OSError):
+        model = runs.load_model(path, record.algo, env, record.device)
+    done, total = model.num_timesteps, record.n_timesteps
+    if done >= total:
+        env.close()
+        print(
+            f"Nothing left to do: {done:,} of {total:,} steps are done; give --timesteps N to train longer."
+        )
+        return 0
+    with bad_input(ValueError, OSError):
+        # All is read before anything is written.
+        rows = runs.read_progress(folder, done)
+        monitor = runs.trimmed_monitor(folder, getattr(model, "logged_episodes", 0))
+        runs.update_config(folder, record)
+        runs.write_monitor(folder, monitor)
+    if not describe(model).resumes_exactly:
+        # Loading a model seeds it as at the start of the run: without a new seed it would see the same
+        # episodes.
+        model.set_random_seed(int(np.random.SeedSequence([record.seed, done]).generate_state(1)[0] // 2))
+    return Session(model, folder, record, rows).run(plans)
+
+
+def _config(arguments: argparse.Namespace, env_kwargs: dict[str, object]) -> RunConfig:
+    """The hyper-parameters of a new run: the file's, under what was typed."""
+    overrides = parse_pairs(arguments.hyperparams)
+    given = {"n_timesteps": arguments.timesteps, "n_envs": arguments.n_envs}
+    overrides |= {key: value for key, value in given.items() if value is not None}
+    algo = arguments.algo
+    if algo is None:
+        with arguments_fit(env_kwargs, f"the arguments of {arguments.env_id}"):
+            algo = default_algorithm(arguments.env_id, env_kwargs)
+    return load_config(arguments.env_id, algo, arguments.config, overrides)
