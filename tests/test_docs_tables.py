@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from plastic_rl import ImageCompletionTask, OmniglotTask, PatternMemoryTask, PlasticMazeEnv
+from plastic_rl import ImageCompletionTask, OmniglotTask, PatternMemoryTask
+from plastic_rl.envs.maze.rules import MazeOptions
+from plastic_rl.envs.pairs.rules import PairsOptions
 from plastic_rl.policies import CoreOptions, MlpPolicy
 from plastic_rl.policies.autoassociator import Autoassociator
 from plastic_rl.policies.classifier import PlasticClassifier
@@ -47,7 +49,8 @@ def rows(text: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("page", "title", "function"),
     [
-        ("environments.md", "PlasticMaze-v0 and PlasticMazePrevAction-v0", PlasticMazeEnv),
+        ("environments.md", "PlasticMaze-v0 and PlasticMazePrevAction-v0", MazeOptions),
+        ("environments.md", "PlasticPairs-v0 and PlasticBandit-v0", PairsOptions),
         ("environments.md", "PlasticPatternMemory-v0", PatternMemoryTask),
         ("environments.md", "PlasticImageCompletion-v0", ImageCompletionTask),
         ("environments.md", "PlasticOmniglot-v0", OmniglotTask),
@@ -78,7 +81,8 @@ def test_tables_of_arguments(page: str, title: str, function: Callable[..., Any]
 
 def test_no_argument_of_an_environment_is_missing() -> None:
     tasks = {
-        "PlasticMaze-v0 and PlasticMazePrevAction-v0": PlasticMazeEnv,
+        "PlasticMaze-v0 and PlasticMazePrevAction-v0": MazeOptions,
+        "PlasticPairs-v0 and PlasticBandit-v0": PairsOptions,
         "PlasticPatternMemory-v0": PatternMemoryTask,
         "PlasticImageCompletion-v0": ImageCompletionTask,
         "PlasticOmniglot-v0": OmniglotTask,

@@ -3,9 +3,9 @@
     PLASTIC_RL_DATA=... python -m benchmarks.science.pictures [--output docs/figures]
 
 Needs Omniglot and CIFAR-10 (`plastic-rl data fetch`). Nothing here is trained. In the maze the way to the
-goal is taken from `info`; the other episodes are answered by methods that fit on a line: the drawing that
-shares most ink with the query (Omniglot), and the sum of the outer products of all that was seen (patterns,
-images).
+goal is taken from `info`, and so are the answers to all pairs but the first three; the other episodes are
+answered by methods that fit on a line: the drawing that shares most ink with the query (Omniglot), and the
+sum of the outer products of all that was seen (patterns, images).
 """
 
 import argparse
@@ -70,6 +70,15 @@ def walked(seed: int, hits: int) -> np.ndarray:
     return picture
 
 
+def recalled(seed: int, steps: int) -> np.ndarray:
+    """The pairs after so many steps, (H, W, 3) uint8; those that were shown first are forgotten."""
+    env = gym.make("PlasticPairs-v0", render_mode="rgb_array")
+    _, info = env.reset(seed=seed)
+    for _ in range(steps):
+        info = env.step(info.get("target", 0) if info["pair"] > 2 else 0)[4]
+    return np.asarray(env.render())
+
+
 def main() -> None:
     """Draw them all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -77,6 +86,7 @@ def main() -> None:
     output = parser.parse_args().output
     pictures = {
         "maze": walked(seed=0, hits=3),
+        "pairs": recalled(seed=1, steps=27),
         "pattern_memory": answered("PlasticPatternMemory-v0", signs, seed=0),
         "image_completion": answered("PlasticImageCompletion-v0", completed, seed=0),
         "omniglot": answered("PlasticOmniglot-v0", most_alike, seed=0),

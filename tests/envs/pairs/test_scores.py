@@ -1,6 +1,9 @@
 """Players whose score is known exactly."""
 
+import math
+from collections import Counter
 from fractions import Fraction
+from functools import lru_cache
 from itertools import product
 
 import gymnasium as gym
@@ -168,6 +171,56 @@ def test_who_does_not_bind_has_the_computed_level(level, arguments):
     error = np.std(returns - expected * questions) / np.sqrt(400)
     assert abs(returns.mean() - expected * questions.mean()) < 4 * error
     assert error < 0.35
+
+
+def best_without_binding(n_pairs, n_answers):
+    """The best share of who knows how many pairs have which answer, and sees whether each answer was right.
+
+    A state is (answers left by kind, questions to which this kind was no answer by kind, questions to come):
+    all arrangements of the answers left that respect the wrong ones are as likely.
+    """
+
+    def less(numbers, kind, by=1):
+        return (*numbers[:kind], numbers[kind] - by, *numbers[kind + 1 :])
+
+    @lru_cache(None)
+    def arrangements(left, wrong, to_come):
+        if min(left) < 0:
+            return 0
+        for kind in range(n_answers):
+            if wrong[kind]:
+                others = [other for other in range(n_answers) if other != kind]
+                return sum(arrangements(less(left, other), less(wrong, kind), to_come) for other in others)
+        return math.factorial(to_come) // math.prod(map(math.factorial, left))
+
+    @lru_cache(None)
+    def value(left, wrong, to_come):
+        if to_come == 0:
+            return 0.0
+        best = 0.0
+        for kind in range(n_answers):
+            after = less(left, kind)
+            p = arrangements(after, wrong, to_come - 1) / arrangements(left, wrong, to_come)
+            right = 1 + value(after, wrong, to_come - 1) if p > 0 else 0
+            no = value(left, less(wrong, kind, -1), to_come - 1) if p < 1 else 0
+            best = max(best, p * right + (1 - p) * no)
+        return best
+
+    nothing_wrong = (0,) * n_answers
+    counts = Counter(
+        tuple(sorted(answers.count(kind) for kind in range(n_answers)))
+        for answers in product(range(n_answers), repeat=n_pairs)
+    )
+    total = sum(number * value(left, nothing_wrong, n_pairs) for left, number in counts.items())
+    return total / n_answers**n_pairs / n_pairs
+
+
+def test_rewards_tell_which_answers_are_used_up():
+    assert best_without_binding(1, 4) == 1  # the only count says it all
+    # Two equal answers: both right. Two different ones: both right, or the first wrong and the second right.
+    assert best_without_binding(2, 2) == (2 / 2 + (2 + 1) / 4) / 2
+    assert best_without_binding(4, 4) == pytest.approx(0.647, abs=5e-4)
+    assert best_without_binding(8, 4) == pytest.approx(0.529, abs=5e-4)
 
 
 def test_reference_levels_follow_the_arguments():
