@@ -16,8 +16,8 @@ import torch
 from benchmarks.science.supervised_results import BATCH, EXPERIMENTS, TEST_SEED
 from plastic_rl import ImageCompletionTask, SupervisedMetaLearner
 from plastic_rl.analysis.plots import plastic_matrices, reconstructions, weight_matrices
+from plastic_rl.envs import Episodes
 from plastic_rl.envs.tasks.completion import erased
-from plastic_rl.envs.tasks.episodic import Episodes
 from plastic_rl.envs.tasks.image_completion import SIDE, grey
 from plastic_rl.training.evaluation import mean_interval
 

@@ -40,6 +40,14 @@ _PAIRS = {
     "vector_entry_point": "plastic_rl.envs.pairs:PlasticPairsVectorEnv",
 }
 
+
+def _of_task(name: str) -> dict[str, Any]:
+    return {
+        "entry_point": f"plastic_rl.envs.tasks:Plastic{name}Env",
+        "vector_entry_point": f"plastic_rl.envs.tasks:Plastic{name}VectorEnv",
+    }
+
+
 # The most probable action of an agent that has not learned much is to run into one wall for ever, and all
 # such agents score the same: mazes are scored with sampled actions.
 ENVIRONMENTS: dict[str, Environment] = {
@@ -53,13 +61,9 @@ ENVIRONMENTS: dict[str, Environment] = {
     "PlasticBandit-v0": Environment(
         arguments={**_PAIRS, "kwargs": {"cues": "fixed", "feedback": "tried"}}, levels=pairs_levels
     ),
-    "PlasticPatternMemory-v0": Environment(
-        arguments={"entry_point": "plastic_rl.envs.tasks:PlasticPatternMemoryEnv"}
-    ),
-    "PlasticImageCompletion-v0": Environment(
-        arguments={"entry_point": "plastic_rl.envs.tasks:PlasticImageCompletionEnv"}
-    ),
-    "PlasticOmniglot-v0": Environment(arguments={"entry_point": "plastic_rl.envs.tasks:PlasticOmniglotEnv"}),
+    "PlasticPatternMemory-v0": Environment(arguments=_of_task("PatternMemory")),
+    "PlasticImageCompletion-v0": Environment(arguments=_of_task("ImageCompletion")),
+    "PlasticOmniglot-v0": Environment(arguments=_of_task("Omniglot")),
 }
 """The package's environments by id."""
 

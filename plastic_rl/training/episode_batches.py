@@ -12,7 +12,7 @@ from stable_baselines3.common.callbacks import ProgressBarCallback
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
-from plastic_rl.envs.tasks.episodic import Episodes
+from plastic_rl.envs import Episodes
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from plastic_rl.arguments import check_count, is_number
-from plastic_rl.envs.tasks.episodic import Episodes
+from plastic_rl.envs import Episodes
 from plastic_rl.policies.supervised import (
     AutoassociatorPolicy,
     ClassifierPolicy,

@@ -5,6 +5,7 @@ A Gymnasium `VectorEnv` steps all of its environments in one call; Stable-Baseli
 batched form that fits.
 """
 
+import functools
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -182,7 +183,8 @@ def make_vec_env(
     """Make a monitored vector environment: Stable-Baselines3's function, faster where it can be.
 
     The batched environment is taken where the id registers a `vector_entry_point` whose class declares
-    SAME_STEP resets and the render mode, and no argument needs single environments. All else goes to
+    SAME_STEP resets and the render mode (a `functools.partial` of one will do), and no argument needs single
+    environments. All else goes to
     Stable-Baselines3's `make_vec_env`. From one seed the two draw different random numbers.
 
     Args:
@@ -248,6 +250,8 @@ def _batched_metadata(env_id: str) -> dict[str, Any]:
         return {}
     entry_point = spec.vector_entry_point
     creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    while isinstance(creator, functools.partial):
+        creator = creator.func
     return getattr(creator, "metadata", {})
 
 

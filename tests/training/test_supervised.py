@@ -14,7 +14,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from plastic_rl.envs.tasks.episodic import Episodes, EpisodicTaskEnv
+from plastic_rl.envs import Episodes, EpisodicTaskEnv
 from plastic_rl.training.supervised import SupervisedMetaLearner
 
 LENGTH = 7

@@ -12,7 +12,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from plastic_rl.envs.tasks.episodic import Episodes, EpisodicTaskEnv
+from plastic_rl.envs import Episodes, EpisodicTaskEnv
 from plastic_rl.policies import AutoassociatorPolicy, PlasticPolicy, SupervisedPolicy
 from plastic_rl.training.episode_batches import to_tensors
 from plastic_rl.training.evaluation import evaluate_episodes

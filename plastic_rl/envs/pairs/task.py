@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from plastic_rl.arguments import check_count
 from plastic_rl.envs.pairs.rules import Pairs, PairsOptions
-from plastic_rl.envs.tasks.episodic import Episodes
+from plastic_rl.envs.tasks.task import Episodes
 
 
 class PairsTask:

@@ -8,8 +8,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from plastic_rl.arguments import check_count
-from plastic_rl.envs.tasks.episodic import Episodes
 from plastic_rl.envs.tasks.render import draw_completion
+from plastic_rl.envs.tasks.task import Episodes
 
 
 class CompletionTask(ABC):

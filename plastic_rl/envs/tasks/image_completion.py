@@ -11,6 +11,7 @@ from plastic_rl.envs.arguments import check_images
 from plastic_rl.envs.sampling import draw_distinct, draw_halves
 from plastic_rl.envs.tasks.completion import CompletionTask
 from plastic_rl.envs.tasks.episodic import EpisodicTaskEnv
+from plastic_rl.envs.tasks.vector import EpisodicTaskVectorEnv
 
 SIDE = 32
 """Pixels per side of a CIFAR-10 image."""
@@ -138,3 +139,18 @@ class PlasticImageCompletionEnv(EpisodicTaskEnv):
 
     def __init__(self, *, render_mode: str | None = None, **task_arguments: Any):
         super().__init__(ImageCompletionTask(**task_arguments), render_mode)
+
+
+class PlasticImageCompletionVectorEnv(EpisodicTaskVectorEnv):
+    """The batched form of `PlasticImageCompletionEnv`: its arguments, `num_envs` and `max_episode_steps`."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        **task_arguments: Any,
+    ):
+        task = ImageCompletionTask(**task_arguments)
+        super().__init__(task, num_envs, max_episode_steps=max_episode_steps, render_mode=render_mode)

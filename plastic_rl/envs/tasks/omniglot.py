@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from plastic_rl.arguments import check_choice, check_count, check_flag
 from plastic_rl.envs.arguments import check_images
 from plastic_rl.envs.sampling import draw_distinct
-from plastic_rl.envs.tasks.episodic import Episodes, EpisodicTaskEnv
+from plastic_rl.envs.tasks.episodic import EpisodicTaskEnv
 from plastic_rl.envs.tasks.render import draw_classification
+from plastic_rl.envs.tasks.task import Episodes
+from plastic_rl.envs.tasks.vector import EpisodicTaskVectorEnv
 
 SIDE = 31
 """Pixels per side of an image."""
@@ -282,3 +284,20 @@ class PlasticOmniglotEnv(EpisodicTaskEnv):
 
     def __init__(self, *, render_mode: str | None = None, **task_arguments: Any):
         super().__init__(OmniglotTask(**task_arguments), render_mode)
+
+
+class PlasticOmniglotVectorEnv(EpisodicTaskVectorEnv):
+    """The batched form of `PlasticOmniglotEnv`: its arguments, `num_envs` and `max_episode_steps`."""
+
+    metadata: dict[str, Any] = {**EpisodicTaskVectorEnv.metadata, "render_fps": 2}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        **task_arguments: Any,
+    ):
+        task = OmniglotTask(**task_arguments)
+        super().__init__(task, num_envs, max_episode_steps=max_episode_steps, render_mode=render_mode)

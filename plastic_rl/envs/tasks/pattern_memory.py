@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from plastic_rl.arguments import check_count
 from plastic_rl.envs.sampling import draw_halves
 from plastic_rl.envs.tasks.completion import CompletionTask, erased
-from plastic_rl.envs.tasks.episodic import Episodes, EpisodicTaskEnv
+from plastic_rl.envs.tasks.episodic import EpisodicTaskEnv
+from plastic_rl.envs.tasks.task import Episodes
+from plastic_rl.envs.tasks.vector import EpisodicTaskVectorEnv
 
 
 class PatternMemoryTask(CompletionTask):
@@ -105,7 +107,7 @@ class PlasticPatternMemoryEnv(EpisodicTaskEnv):
     | | n_bits | n_patterns | show_steps | blank_steps | n_passes | probe_steps |
     |---|---|---|---|---|---|---|
     | the paper's task, the default | 1000 | 5 | 10 | 3 | 3 | 6 |
-    | its small one, for comparison with LSTMs | 50 | 2 | 3 | 1 | 1 | 3 |
+    | its small one, for comparison with LSTMs: 14 steps | 50 | 2 | 3 | 1 | 1 | 6 |
     | the numbers of the code released with it | 1000 | 5 | 6 | 4 | 2 | 6 |
 
     ## Version History
@@ -114,3 +116,18 @@ class PlasticPatternMemoryEnv(EpisodicTaskEnv):
 
     def __init__(self, *, render_mode: str | None = None, **task_arguments: Any):
         super().__init__(PatternMemoryTask(**task_arguments), render_mode)
+
+
+class PlasticPatternMemoryVectorEnv(EpisodicTaskVectorEnv):
+    """The batched form of `PlasticPatternMemoryEnv`: its arguments, `num_envs` and `max_episode_steps`."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        max_episode_steps: int | None = None,
+        render_mode: str | None = None,
+        **task_arguments: Any,
+    ):
+        task = PatternMemoryTask(**task_arguments)
+        super().__init__(task, num_envs, max_episode_steps=max_episode_steps, render_mode=render_mode)

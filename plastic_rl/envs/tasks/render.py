@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 # Okabe and Ito's palette, which stays distinct for colour-blind eyes, on greys.
-_BACKGROUND = (247, 246, 242)
-_EMPTY = (229, 227, 220)
-_TEXT = (58, 62, 70)
-_ERASED = (240, 196, 100)
-_NOW = (0, 114, 178)
-_RIGHT = (0, 158, 115)
+BACKGROUND = (247, 246, 242)
+EMPTY = (229, 227, 220)
+TEXT = (58, 62, 70)
+ERASED = (240, 196, 100)
+NOW = (0, 114, 178)
+RIGHT = (0, 158, 115)
 _WRONG = (213, 94, 0)
 
-_GAP = 12
-_LINE = 24
+GAP = 12
+LINE = 24
 _BORDER = 4
 _LARGE = 160
 _MULTIPLE = 16
@@ -62,31 +62,31 @@ def draw_completion(
     small = max(1, min(96, 640 // columns, 480 // rows) // width) * width
     large = max(1, _LARGE // width) * width
 
-    below = _LINE + _GAP + rows * (small + _GAP)
-    image, canvas = _blank(
-        max(columns * (small + _GAP), 3 * (large + _GAP)) + _GAP, below + large + 2 * _LINE + _GAP
+    below = LINE + GAP + rows * (small + GAP)
+    image, canvas = blank(
+        max(columns * (small + GAP), 3 * (large + GAP)) + GAP, below + large + 2 * LINE + GAP
     )
-    _write(canvas, (_GAP, _GAP // 2), title)
+    write(canvas, (GAP, GAP // 2), title)
     for number in range(rows * columns):
         row, column = divmod(number, columns)
-        corner = (_GAP + column * (small + _GAP), _LINE + _GAP + row * (small + _GAP))
+        corner = (GAP + column * (small + GAP), LINE + GAP + row * (small + GAP))
         tile = _grey(items[number], width) if number < len(items) else None
-        frame = _NOW if number == highlight else None
+        frame = NOW if number == highlight else None
         if tile is not None and truth is not None and np.array_equal(items[number], truth):
-            frame = _RIGHT
+            frame = RIGHT
         _paste(image, tile, corner, small, frame)
 
     tiles = [None if values is None else _grey(values, width) for values in (probe, answer, truth)]
     if probe is not None and tiles[0] is not None:
-        tiles[0][_fold(probe == 0, width, False)] = _ERASED
+        tiles[0][_fold(probe == 0, width, False)] = ERASED
     if wrong is not None and tiles[1] is not None:
         tiles[1][_fold(wrong, width, False)] = _WRONG
-    frames = (_NOW if probe is not None else None, None, _RIGHT if truth is not None else None)
+    frames = (NOW if probe is not None else None, None, RIGHT if truth is not None else None)
     for column, name in enumerate(("probe", "answer", "truth")):
-        corner = (_GAP + column * (large + _GAP), below)
+        corner = (GAP + column * (large + GAP), below)
         _paste(image, tiles[column], corner, large, frames[column])
-        _write(canvas, (corner[0], below + large + _BORDER), name)
-    _write(canvas, (_GAP, below + large + _LINE + _BORDER), caption)
+        write(canvas, (corner[0], below + large + _BORDER), name)
+    write(canvas, (GAP, below + large + LINE + _BORDER), caption)
     return np.array(image)
 
 
@@ -122,42 +122,41 @@ def draw_classification(
     side = 31 if not items else items[0].shape[0]
     small = max(1, min(96, 640 // n_way, 480 // k_shot) // side) * side
     large = max(1, _LARGE // side) * side
-    step = small + _LINE + _GAP
+    step = small + LINE + GAP
 
-    below = _LINE + _GAP + k_shot * step
-    image, canvas = _blank(
-        max(n_way * (small + _GAP), 2 * (large + _GAP)) + _GAP, below + large + _LINE + _GAP
-    )
-    _write(canvas, (_GAP, _GAP // 2), title)
+    below = LINE + GAP + k_shot * step
+    image, canvas = blank(max(n_way * (small + GAP), 2 * (large + GAP)) + GAP, below + large + LINE + GAP)
+    write(canvas, (GAP, GAP // 2), title)
     for number in range(n_way * k_shot):
         row, column = divmod(number, n_way)
-        corner = (_GAP + column * (small + _GAP), _LINE + _GAP + row * step)
+        corner = (GAP + column * (small + GAP), LINE + GAP + row * step)
         if number >= len(items):
             _paste(image, None, corner, small)
             continue
-        frame = _NOW if query is None and number == len(items) - 1 else None
+        frame = NOW if query is None and number == len(items) - 1 else None
         if answer is not None and labels[number] == truth:
-            frame = _RIGHT
+            frame = RIGHT
         elif answer is not None and labels[number] == answer:
             frame = _WRONG
         _paste(image, _ink(items[number]), corner, small, frame)
-        _write(canvas, (corner[0], corner[1] + small + _BORDER), f"label {labels[number]}", frame or _TEXT)
+        write(canvas, (corner[0], corner[1] + small + _BORDER), f"label {labels[number]}", frame or TEXT)
 
     is_now = query is not None and answer is None
-    _paste(image, None if query is None else _ink(query), (_GAP, below), large, _NOW if is_now else None)
-    _write(canvas, (_GAP, below + large + _BORDER), "query")
-    beside = 2 * _GAP + large
+    _paste(image, None if query is None else _ink(query), (GAP, below), large, NOW if is_now else None)
+    write(canvas, (GAP, below + large + _BORDER), "query")
+    beside = 2 * GAP + large
     if answer is not None:
-        colour = _RIGHT if answer == truth else _WRONG
-        _write(canvas, (beside, below), f"answer {answer}", colour, 28)
+        colour = RIGHT if answer == truth else _WRONG
+        write(canvas, (beside, below), f"answer {answer}", colour, 28)
     if truth is not None:
-        _write(canvas, (beside, below + 2 * _LINE), f"truth {truth}", _RIGHT, 28)
+        write(canvas, (beside, below + 2 * LINE), f"truth {truth}", RIGHT, 28)
     return np.array(image)
 
 
-def _blank(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+def blank(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """An empty picture of at least this size, its sides multiples of 16, and what draws on it."""
     size = tuple(math.ceil(length / _MULTIPLE) * _MULTIPLE for length in (width, height))
-    image = Image.new("RGB", (size[0], size[1]), _BACKGROUND)
+    image = Image.new("RGB", (size[0], size[1]), BACKGROUND)
     return image, ImageDraw.Draw(image)
 
 
@@ -171,7 +170,7 @@ def _grey(values: NDArray[np.float32], width: int) -> NDArray[np.uint8]:
     """(E,) from -1 to 1 as an (rows, width, 3) picture."""
     shades = 127.5 * (1 + np.clip(values, -1, 1))
     picture = np.repeat(_fold(shades.astype(np.uint8), width, 0)[..., None], 3, axis=-1)
-    picture[~_fold(np.ones(len(values), dtype=bool), width, False)] = _BACKGROUND
+    picture[~_fold(np.ones(len(values), dtype=bool), width, False)] = BACKGROUND
     return picture
 
 
@@ -191,21 +190,22 @@ def _paste(
     x, y = corner
     if frame is not None:
         box = (x - _BORDER, y - _BORDER, x + side + _BORDER - 1, y + side + _BORDER - 1)
-        ImageDraw.Draw(image).rectangle(box, fill=_BACKGROUND, outline=frame, width=_BORDER)
+        ImageDraw.Draw(image).rectangle(box, fill=BACKGROUND, outline=frame, width=_BORDER)
     if tile is None:
-        ImageDraw.Draw(image).rectangle((x, y, x + side - 1, y + side - 1), fill=_EMPTY)
+        ImageDraw.Draw(image).rectangle((x, y, x + side - 1, y + side - 1), fill=EMPTY)
         return
     scale = side // tile.shape[1]
     image.paste(Image.fromarray(tile.repeat(scale, axis=0).repeat(scale, axis=1)), corner)
 
 
-def _write(
+def write(
     canvas: ImageDraw.ImageDraw,
     corner: tuple[int, int],
     text: str,
-    colour: tuple[int, int, int] = _TEXT,
+    colour: tuple[int, int, int] = TEXT,
     size: int = 16,
 ) -> None:
+    """Put a line of text there; the corner is its upper left one."""
     canvas.text(corner, text, fill=colour, font=_font(size), anchor="la")
 
 

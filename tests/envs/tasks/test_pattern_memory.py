@@ -160,3 +160,11 @@ def test_a_picture_shows_patterns_probe_answer_and_truth():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         PlasticPatternMemoryEnv(**arguments)
+
+
+def test_the_small_task_of_the_card_has_as_many_steps_as_it_says():
+    line = next(line for line in PlasticPatternMemoryEnv.__doc__.splitlines() if "its small one" in line)
+    said, *numbers = line.strip(" |").split("|")
+    names = ("n_bits", "n_patterns", "show_steps", "blank_steps", "n_passes", "probe_steps")
+    task = PatternMemoryTask(**dict(zip(names, map(int, numbers), strict=True)))
+    assert said.strip().endswith(f": {task.episode_length} steps")
