@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.science.sweep import markdown_table
 from plastic_rl.analysis import plots
 from plastic_rl.analysis.plots.style import picture
 from plastic_rl.envs import reference_levels
@@ -115,10 +116,7 @@ def _mean(values: np.ndarray) -> float:
 
 def speed_table(groups: dict[str, list[Run]]) -> str:
     """Episodes and minutes to each threshold: medians over seeds, and how many of them reached it."""
-    lines = [
-        "| condition | seeds | " + " | ".join(f"to {level}" for level in THRESHOLDS) + " |",
-        "|---" * (2 + len(THRESHOLDS)) + "|",
-    ]
+    rows = []
     for condition, group in groups.items():
         cells = [NAMES[condition], str(len(group))]
         for level in THRESHOLDS:
@@ -129,17 +127,15 @@ def speed_table(groups: dict[str, list[Run]]) -> str:
             median = np.quantile([episodes, minutes], 0.5, axis=1, method="inverted_cdf")
             reached = f"{median[0]:,.0f} ep, {median[1]:.1f} min" if np.isfinite(median[0]) else "-"
             cells.append(reached + share)
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table(["condition", "seeds", *(f"to {level}" for level in THRESHOLDS)], rows)
 
 
 def score_table(groups: dict[str, list[Run]]) -> str:
     """Final scores over seeds with intervals, and what full plasticity is ahead by."""
-    lines = [
-        "| condition | seeds | weights | return, mean | return, interquartile mean "
-        "| return in the second half | hits | full minus this |",
-        "|---" * 8 + "|",
-    ]
+    columns = ["condition", "seeds", "weights", "return, mean", "return, interquartile mean"]
+    columns += ["return in the second half", "hits", "full minus this"]
+    rows = []
     scores = {
         name: {
             key: np.array([run.score(key) for run in group])
@@ -164,8 +160,8 @@ def score_table(groups: dict[str, list[Run]]) -> str:
             _with_interval([own["hits"]], _mean),
             difference,
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table(columns, rows)
 
 
 def draw_curves(groups: dict[str, list[Run]], env_id: str, path: Path) -> None:

@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.progress import track
 
 import plastic_rl
+from benchmarks.science.sweep import markdown_table
 from plastic_rl.analysis import plots
 from plastic_rl.analysis.lifetime import Ablation, Lifetimes, record_lifetimes
 from plastic_rl.analysis.playback import save_gif
@@ -116,10 +117,8 @@ def interval(values: np.ndarray) -> str:
 def ablation_table(recorded: dict[str, Lifetimes]) -> str:
     """Markdown: return, return in the second half, hits, the cost of each ablation; 95 % intervals."""
     intact = recorded[INTACT]
-    lines = [
-        "| trace | return | return in the second half | hits | lost of the return | lost, % |",
-        "|---|---|---|---|---|---|",
-    ]
+    columns = ("trace", "return", "return in the second half", "hits", "lost of the return", "lost, %")
+    rows = []
     for name, lives in recorded.items():
         cells = [name, interval(lives.returns), interval(lives.second_half_returns)]
         cells.append(interval(lives.hits.sum(axis=0).astype(float)))
@@ -128,8 +127,8 @@ def ablation_table(recorded: dict[str, Lifetimes]) -> str:
             cells += [interval(lost), f"{100 * lost.mean() / intact.returns.mean():.0f}"]
         else:
             cells += ["", ""]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append(cells)
+    return markdown_table(columns, rows) + "\n"
 
 
 def main() -> None:

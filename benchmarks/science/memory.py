@@ -15,12 +15,12 @@ RecurrentPPO gets normalized observations and rewards where RL-Zoo's own setting
 """
 
 import argparse
-import json
 import os
 import time
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 
 import plastic_rl
+from benchmarks.science.sweep import Result, Run, markdown_table, read_runs, train_missing
 from plastic_rl.analysis.plots.style import CURVES, DASHES, draw_levels, picture
 from plastic_rl.runs.hyperparams import RunConfig, algorithm_class, load_config
 from plastic_rl.training.evaluation import evaluate
@@ -111,7 +112,13 @@ def is_normalized(config: RunConfig) -> bool:
     return config.algo in TASKS[config.env_id].normalized
 
 
-def train_and_play(config: RunConfig, seed: int) -> dict[str, Any]:
+def trained_with(config: RunConfig) -> dict[str, Any]:
+    """What a stored run must have been trained with, not to be trained again."""
+    normalized = {"normalized": True} if is_normalized(config) else {}
+    return {"n_envs": config.n_envs, "n_timesteps": config.n_timesteps, **config.hyperparams, **normalized}
+
+
+def train_and_play(config: RunConfig, seed: int) -> Result:
     """One run: what it scored, how it learned, and how long that took."""
     # By a function: POPGym's environments do not have the render mode that an id is made with.
     make = partial(gym.make, config.env_id)
@@ -142,45 +149,25 @@ def train_and_play(config: RunConfig, seed: int) -> dict[str, Any]:
     }
 
 
-def run_path(folder: Path, env_id: str, name: str, seed: int) -> Path:
-    return folder / env_id / f"{name.replace(' ', '_')}_{seed}.json"
-
-
-def finished(path: Path, record: dict[str, Any]) -> bool:
-    """Whether the file holds a run with just these settings."""
-    return path.is_file() and json.loads(path.read_text())["settings"] == record
-
-
-def table(runs: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
+def table(runs: dict[str, dict[str, list[Result]]]) -> str:
     """Markdown: per environment and algorithm the mean return of every seed, their spread and the time."""
-    lines = [
-        "| environment | algorithm | weights | seeds | mean return | spread over seeds | of each seed "
-        "| minutes | CPU minutes |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    columns = ["environment", "algorithm", "weights", "seeds", "mean return", "spread over seeds"]
+    rows = []
     for env_id, learners in runs.items():
         for name, records in learners.items():
             means = np.array([np.mean(record["returns"]) for record in records])
             spread = f"{means.std(ddof=1):.2f}" if len(means) > 1 else ""
-            minutes, cpu = (
+            wall, cpu = (
                 np.mean([record[key] for record in records]) / 60
                 for key in ("wall_seconds", "processor_seconds")
             )
             each = ", ".join(f"{mean:.2f}" for mean in means)
-            cells = (
-                env_id,
-                name,
-                f"{records[0]['weights']:,}",
-                len(means),
-                f"{means.mean():.2f}",
-                spread,
-                each,
-            )
-            lines.append("| " + " | ".join(map(str, (*cells, f"{minutes:.1f}", f"{cpu:.1f}"))) + " |")
-    return "\n".join(lines) + "\n"
+            weights, mean = f"{records[0]['weights']:,}", f"{means.mean():.2f}"
+            rows.append((env_id, name, weights, len(means), mean, spread, each, f"{wall:.1f}", f"{cpu:.1f}"))
+    return markdown_table([*columns, "of each seed", "minutes", "CPU minutes"], rows) + "\n"
 
 
-def draw(axes: Axes, task: Task, learners: dict[str, list[dict[str, Any]]]) -> None:
+def draw(axes: Axes, task: Task, learners: dict[str, list[Result]]) -> None:
     """The median over seeds, and all of them as a band."""
     for name, records in learners.items():
         i = list(LEARNERS).index(name)
@@ -199,12 +186,7 @@ def draw(axes: Axes, task: Task, learners: dict[str, list[dict[str, Any]]]) -> N
 
 def report(folder: Path) -> str:
     """Write the table and the figure of all runs in the folder, and return the table."""
-    runs: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for env_id in TASKS:
-        for name in LEARNERS:
-            paths = sorted((folder / env_id).glob(f"{name.replace(' ', '_')}_*.json"))
-            if paths:
-                runs.setdefault(env_id, {})[name] = [json.loads(path.read_text()) for path in paths]
+    runs = read_runs(folder, dict.fromkeys(TASKS, LEARNERS))
     text = table(runs)
     (folder / "table.md").write_text(text)
     with picture(folder / "curves.png", (5 * len(runs), 4.2)) as figure:
@@ -233,21 +215,16 @@ def main() -> None:
         budgets = {settings(env_id, learner).n_timesteps for learner in LEARNERS.values()}
         if len(budgets) > 1:
             raise ValueError(f"n_timesteps differs between the algorithms on {env_id}: {sorted(budgets)}")
-    for seed in arguments.seeds:
-        for env_id in arguments.envs:
-            for name in arguments.algorithms:
-                config = settings(env_id, LEARNERS[name])
-                record = {"n_envs": config.n_envs, "n_timesteps": config.n_timesteps, **config.hyperparams}
-                if is_normalized(config):
-                    record["normalized"] = True
-                path = run_path(arguments.folder, env_id, name, seed)
-                if finished(path, record):
-                    continue
-                result = train_and_play(config, seed)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps({"seed": seed, "settings": record, **result}))
-                mean, minutes = np.mean(result["returns"]), result["wall_seconds"] / 60
-                print(f"{env_id}, {name}, seed {seed}: {mean:.2f} after {minutes:.1f} minutes", flush=True)
+    runs = [
+        Run(env_id, name, seed, trained_with(settings(env_id, LEARNERS[name])))
+        for seed, env_id, name in product(arguments.seeds, arguments.envs, arguments.algorithms)
+    ]
+    train_missing(
+        arguments.folder,
+        runs,
+        lambda run: train_and_play(settings(run.group, LEARNERS[run.name]), run.seed),
+        lambda _, found: f"{np.mean(found['returns']):.2f} after {found['wall_seconds'] / 60:.1f} minutes",
+    )
     print(report(arguments.folder))
 
 

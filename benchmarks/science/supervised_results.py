@@ -17,8 +17,8 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from matplotlib.ticker import EngFormatter
 from stable_baselines3.common.callbacks import BaseCallback
 
 import plastic_rl  # noqa: F401 (registers the environments)
+from benchmarks.science.sweep import Result, Run, markdown_table, read_runs, train_missing
 from plastic_rl import SupervisedMetaLearner
 from plastic_rl.analysis.plots.curves import CURVES, DASHES
 from plastic_rl.analysis.plots.style import draw_levels, picture
@@ -181,7 +182,7 @@ def train_and_test(
     scale: float,
     budget: float | None,
     model_path: Path,
-) -> dict[str, Any]:
+) -> Result:
     """One run: what it scored before, while and after it learned, and how long that took."""
     # A seed draws its own split into training and test characters.
     split = {"split_seed": seed} if experiment.env_id == "PlasticOmniglot-v0" else {}
@@ -210,19 +211,6 @@ def train_and_test(
     }
 
 
-def run_path(folder: Path, name: str, variant: str, seed: int) -> Path:
-    return folder / name / f"{variant}_{seed}.json"
-
-
-def read_runs(folder: Path) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
-    """Experiment, variant and the runs of all seeds that are in the folder."""
-    for name, experiment in EXPERIMENTS.items():
-        for variant in experiment.variants:
-            paths = sorted((folder / name).glob(f"{variant}_*.json"))
-            if paths:
-                yield name, variant, [json.loads(path.read_text()) for path in paths]
-
-
 def reached(run: dict[str, Any], metric: str, level: float) -> int | None:
     """After how many episodes the measure was first below the level and stayed there."""
     below = None
@@ -234,13 +222,12 @@ def reached(run: dict[str, Any], metric: str, level: float) -> int | None:
     return below
 
 
-def table(folder: Path) -> str:
+def table(experiments: dict[str, dict[str, list[Result]]]) -> str:
     """Markdown: per experiment and network every test measure, seed by seed, and the time."""
-    lines = [
-        "| task | network | weights | episodes | minutes | measure | median | of each seed (95 % interval) |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, variant, runs in read_runs(folder):
+    rows = []
+    for name, variant, runs in (
+        (name, variant, runs) for name, variants in experiments.items() for variant, runs in variants.items()
+    ):
         minutes = np.median([run["seconds"] for run in runs]) / 60
         episodes = int(np.median([run["episodes"] for run in runs]))
         for metric in runs[0]["test"]:
@@ -250,14 +237,13 @@ def table(folder: Path) -> str:
                 for score in scores
             )
             median = np.median([score["mean"] for score in scores])
-            weights = f"{runs[0]['weights']:,}"
-            cells = [EXPERIMENTS[name].title, variant, weights, f"{episodes:,}", f"{minutes:.1f}", metric]
-            cells += [f"{median:.4g}", each]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            network = (EXPERIMENTS[name].title, variant, f"{runs[0]['weights']:,}")
+            rows.append((*network, f"{episodes:,}", f"{minutes:.1f}", metric, f"{median:.4g}", each))
+    columns = ("task", "network", "weights", "episodes", "minutes", "measure", "median")
+    return markdown_table([*columns, "of each seed (95 % interval)"], rows) + "\n"
 
 
-def draw(axes: Axes, experiment: Experiment, variants: dict[str, list[dict[str, Any]]]) -> None:
+def draw(axes: Axes, experiment: Experiment, variants: dict[str, list[Result]]) -> None:
     """Every seed as a line."""
     for variant, runs in variants.items():
         i = list(experiment.variants).index(variant)
@@ -280,12 +266,10 @@ def draw(axes: Axes, experiment: Experiment, variants: dict[str, list[dict[str, 
 
 def report(folder: Path) -> str:
     """Write the table and the figures of all runs in the folder, and return the table."""
-    experiments: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for name, variant, runs in read_runs(folder):
-        experiments.setdefault(name, {})[variant] = runs
+    experiments = read_runs(folder, {name: experiment.variants for name, experiment in EXPERIMENTS.items()})
     if not experiments:
         raise FileNotFoundError(f"there is no run in {folder}")
-    text = table(folder)
+    text = table(experiments)
     (folder / "table.md").write_text(text)
     for name, variants in experiments.items():
         with picture(folder / f"{name}.png", (6.0, 4.2)) as figure:
@@ -306,29 +290,29 @@ def main() -> None:
     if not arguments.scale > 0:
         parser.error(f"--scale must be above 0, got {arguments.scale}")
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
-    for name in arguments.experiments:
-        experiment = EXPERIMENTS[name]
-        for seed in arguments.seeds:
-            for variant in arguments.variants or experiment.variants:
-                path = run_path(arguments.folder, name, variant, seed)
-                if path.is_file():
-                    continue
-                budget = None
-                if variant in experiment.equal_time:
-                    full = run_path(arguments.folder, name, "full", seed)
-                    if not full.is_file():
-                        parser.error(f"{variant} takes the time of full: run that first, with seed {seed}")
-                    budget = json.loads(full.read_text())["seconds"]
-                overrides = experiment.variants[variant]
-                model_path = path.with_suffix(".zip")
-                result = train_and_test(experiment, overrides, seed, arguments.scale, budget, model_path)
-                path.write_text(json.dumps({"seed": seed, "settings": overrides, **result}))
-                score = result["test"][experiment.metric]["mean"]
-                print(
-                    f"{name}, {variant}, seed {seed}: {experiment.metric} {score:.4g} after "
-                    f"{result['episodes']:,} episodes, {result['seconds'] / 60:.1f} minutes",
-                    flush=True,
-                )
+    folder = arguments.folder
+
+    def train(run: Run) -> Result:
+        experiment, budget = EXPERIMENTS[run.group], None
+        if run.name in experiment.equal_time:
+            full = replace(run, name="full").path(folder)
+            if not full.is_file():
+                parser.error(f"{run.name} takes the time of full: run that first, with seed {run.seed}")
+            budget = json.loads(full.read_text())["seconds"]
+        model_path = run.path(folder).with_suffix(".zip")
+        return train_and_test(experiment, run.settings, run.seed, arguments.scale, budget, model_path)
+
+    def describe(run: Run, result: Result) -> str:
+        metric = EXPERIMENTS[run.group].metric
+        score, minutes = result["test"][metric]["mean"], result["seconds"] / 60
+        return f"{metric} {score:.4g} after {result['episodes']:,} episodes, {minutes:.1f} minutes"
+
+    runs = (
+        Run(name, variant, seed, EXPERIMENTS[name].variants[variant])
+        for name, seed in product(arguments.experiments, arguments.seeds)
+        for variant in arguments.variants or EXPERIMENTS[name].variants
+    )
+    train_missing(folder, runs, train, describe)
     print(report(arguments.folder))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -116,7 +117,7 @@ def test_benchmark_trains_what_is_missing_and_writes_the_table(
     assert len(trained) == 5
     rows = (tmp_path / "table.md").read_text().splitlines()
     assert len(rows) == 2 + 5
-    record = json.loads(memory.run_path(tmp_path, REPEAT, "PlasticA2C none", 3).read_text())
+    record = json.loads((tmp_path / REPEAT / "PlasticA2C_none_3.json").read_text())
     assert record["settings"]["policy_kwargs"]["alpha"] == "none"
     assert len(record["returns"]) == 4
     assert f"{np.mean(record['returns']):.2f}" in rows[2 + 3]
@@ -128,6 +129,6 @@ def test_benchmark_trains_what_is_missing_and_writes_the_table(
     memory.main()
     assert trained[5:] == [("a2c", 4)]
     assert "A2C | " in capsys.readouterr().out
-    path, used = memory.run_path(tmp_path, REPEAT, "PlasticA2C none", 3), record["settings"]
-    assert memory.finished(path, used)
-    assert not memory.finished(path, {**used, "n_steps": 21})
+    run = memory.Run(REPEAT, "PlasticA2C none", 3, record["settings"])
+    assert run.is_stored(tmp_path)
+    assert not replace(run, settings={**run.settings, "n_steps": 21}).is_stored(tmp_path)
