@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from matplotlib import pyplot as plt
@@ -13,10 +14,6 @@ from plastic_rl.cli import main as cli
 DOCS = Path(__file__).parents[2] / "docs" / "zoo.md"
 TINY = ["n_envs:2", "n_steps:20", "policy_kwargs:dict(hidden_size=6, backend='reference')"]
 SHORT = {"20000": "80", "5000": "40", "250": "5"}
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def shortened(line: str) -> list[str]:
@@ -36,9 +33,14 @@ def shortened(line: str) -> list[str]:
     return words
 
 
-def test_commands_run(zoo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_run(zoo: ModuleType, read_blocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plt, "show", lambda: None)
-    lines = [line for block in blocks("bash") for line in block.splitlines() if not line.startswith("pip ")]
+    lines = [
+        line
+        for block in read_blocks(DOCS, "bash")
+        for line in block.text.splitlines()
+        if not line.startswith("pip ")
+    ]
     assert len(lines) >= 11
     for line in lines:
         words = shortened(line)
@@ -55,9 +57,11 @@ def test_commands_run(zoo: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path("results.png").is_file()
 
 
-def test_the_settings_file_is_understood(zoo: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = blocks("yaml")
-    Path("settings.yml").write_text(block)
+def test_the_settings_file_is_understood(
+    zoo: ModuleType, read_blocks: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = read_blocks(DOCS, "yaml")
+    Path("settings.yml").write_text(block.text)
     agent = ["--algo", "plastic_a2c", "--env", "CartPole-v1", "--device", "cpu", "--seed", "0"]
     options = ["-conf", "settings.yml", "-n", "800", "--eval-freq", "-1", "--log-interval", "20"]
     assert zoo.main(["train", *agent, *options, "-params", *TINY]) == 0

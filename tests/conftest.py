@@ -1,0 +1,57 @@
+"""What tests of several rooms need: compiled kernels, and the code on the pages of docs/."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, the line it starts on, its text and the comment above it."""
+
+    language: str
+    line: int
+    text: str
+    comment: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_kernels(request: pytest.FixtureRequest) -> None:
+    """The kernels are compiled, or read from disk, before the first test: none is charged for it."""
+    if all(item.path.is_relative_to(TESTS / "envs") for item in request.session.items):
+        return
+    import torch
+
+    from plastic_rl import PlasticA2C
+    from plastic_rl.policies.plastic_rnn import PlasticRNN
+
+    with torch.random.fork_rng():
+        for alpha in ("full", "none"):
+            core = PlasticRNN(2, 3, alpha=alpha)
+            y, _ = core(torch.ones(2, 1, 2), core.initial_state(1))
+            y.sum().backward()
+            core.step(torch.ones(1, 2), core.initial_state(1))
+            kwargs = {"hidden_size": 3, "alpha": alpha}
+            PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=4, device="cpu", policy_kwargs=kwargs).learn(8)
+
+
+@pytest.fixture(scope="session")
+def read_blocks() -> Callable[[Path, str], list[Block]]:
+    """The blocks of a page that are in one language."""
+
+    def read(page: Path, language: str) -> list[Block]:
+        text = page.read_text(encoding="utf-8")
+        pattern = r"(?:^<!-- (?P<comment>.*) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$"
+        found = list(re.finditer(pattern, text, re.M | re.S))
+        assert 2 * len(found) == text.count("```"), "a block is not closed, or does not start its line"
+        blocks = [
+            Block(one["language"], text[: one.start("text")].count("\n"), one["text"], one["comment"] or "")
+            for one in found
+        ]
+        return [block for block in blocks if block.language == language]
+
+    return read
