@@ -13,7 +13,8 @@ from plastic_rl.policies.classifier import PlasticClassifier
 from plastic_rl.policies.core import CoreRecorder, RecurrentCore
 from plastic_rl.policies.core_options import CoreOptions
 from plastic_rl.policies.episodic import EpisodicNetwork
-from plastic_rl.policies.omniglot import LabelledImages, OmniglotPolicy
+from plastic_rl.policies.labelled_images import LabelledImages
+from plastic_rl.policies.omniglot import OmniglotPolicy
 from plastic_rl.policies.plastic_rnn import PlasticRNN
 from plastic_rl.policies.readout import PlasticReadout
 from plastic_rl.policies.recurrent_baselines import LSTMNetwork, PlasticRNNNetwork, RNNNetwork

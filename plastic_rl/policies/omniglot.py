@@ -8,39 +8,15 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
-from torch import Tensor, nn
+from torch import nn
 
 from plastic_rl.ops.plastic_rnn import Rule
 from plastic_rl.policies.actor_critic import PlasticPolicy
-from plastic_rl.policies.classifier import ImageFeatures
+from plastic_rl.policies.labelled_images import LabelledImages, labelled_image_sizes
 from plastic_rl.policies.readout import PlasticReadout
 
 # Of a recurrent core, and of no use here.
 _RECURRENT = ("hidden_size", "activation", "backend", "trace_clip")
-
-
-class LabelledImages(BaseFeaturesExtractor):
-    """Features of a flat square image, and the label behind them.
-
-    Args:
-        observation_space: a Dict of the Boxes ``image`` (side * side,), with a side of at least 31, and
-            ``label`` (N,), as `PlasticOmniglot-v0` has them.
-        channels: of each of the four convolutions, at least 2.
-
-    Raises:
-        ValueError: the space is another one, or `channels` is outside its range.
-    """
-
-    def __init__(self, observation_space: spaces.Space, channels: int = 64) -> None:
-        n_pixels, n_labels = _sizes(observation_space)
-        features = ImageFeatures(n_pixels, channels)
-        super().__init__(observation_space, features.size + n_labels)
-        # SB3's policies initialize layers anew, which needs the usual layout.
-        self.features = features.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """image: (B, n_pixels), label: (B, N); returns (B, features + N)."""
-        return torch.cat([self.features(observations["image"]), observations["label"]], dim=1)
 
 
 class OmniglotPolicy(PlasticPolicy):
@@ -78,7 +54,7 @@ class OmniglotPolicy(PlasticPolicy):
         alpha_init: float = 0.1,
         **kwargs: Any,
     ) -> None:
-        _, n_labels = _sizes(observation_space)
+        _, n_labels = labelled_image_sizes(observation_space)
         if not isinstance(action_space, spaces.Discrete) or action_space.n != n_labels:
             raise ValueError(f"action_space must be Discrete({n_labels}) for such labels, got {action_space}")
         for name in _RECURRENT:
@@ -119,16 +95,3 @@ class OmniglotPolicy(PlasticPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         return {name: value for name, value in data.items() if name not in _RECURRENT}
-
-
-def _sizes(observation_space: spaces.Space) -> tuple[int, int]:
-    """Pixels and labels of a space, or a ValueError that says what it should be."""
-    parts = observation_space.spaces if isinstance(observation_space, spaces.Dict) else {}
-    shapes = [parts[key].shape for key in ("image", "label") if isinstance(parts.get(key), spaces.Box)]
-    if len(parts) != 2 or [len(shape or ()) for shape in shapes] != [1, 1]:
-        raise ValueError(
-            "observation_space must be a Dict of the one-dimensional Boxes image and label, as "
-            f"PlasticOmniglot-v0 has it, got {observation_space}"
-        )
-    (n_pixels,), (n_labels,) = shapes  # type: ignore[misc]
-    return n_pixels, n_labels

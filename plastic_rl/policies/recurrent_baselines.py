@@ -11,8 +11,8 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim, prepro
 from torch import Tensor, nn
 
 from plastic_rl.arguments import check_count
-from plastic_rl.policies.classifier import ImageFeatures
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState, Observations
+from plastic_rl.policies.labelled_images import LabelledImages, is_labelled_image
 from plastic_rl.policies.plastic_rnn import PlasticRNN
 
 _FLAT_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -37,37 +37,13 @@ class FlatInputs(nn.Module):
                 f"got {space}"
             )
         self.space = space
-        self.size = sum(get_flattened_obs_dim(part) for part in parts)
+        self.features_dim = sum(get_flattened_obs_dim(part) for part in parts)
 
     def forward(self, observations: Observations) -> Tensor:
         """observations: (K, ...), or a dictionary of those; returns (K, features)."""
         prepared = preprocess_obs(observations, self.space)
         parts = prepared.values() if isinstance(prepared, dict) else [prepared]
         return torch.cat([part.flatten(1) for part in parts], dim=-1)
-
-
-class LabelledImageInputs(nn.Module):
-    """The features of an image beside its label: what the plastic classifier sees.
-
-    Args:
-        space: a Dict of ``image`` (n_pixels,) and ``label`` (N,).
-        channels: of every convolution, at least 1.
-    """
-
-    def __init__(self, space: spaces.Dict, channels: int = 64) -> None:
-        super().__init__()
-        self.features = ImageFeatures(spaces.flatdim(space["image"]), channels)
-        self.size = self.features.size + spaces.flatdim(space["label"])
-
-    def forward(self, observations: Observations) -> Tensor:
-        """observations: ``image`` (K, n_pixels) and ``label`` (K, N); returns (K, features)."""
-        assert isinstance(observations, dict)
-        return torch.cat((self.features(observations["image"]), observations["label"]), dim=-1)
-
-
-def is_labelled_image(space: spaces.Space) -> bool:
-    """Whether observations are those of the Omniglot task: an image and its label."""
-    return isinstance(space, spaces.Dict) and set(space.spaces) == {"image", "label"}
 
 
 class RecurrentNetwork(EpisodicNetwork):
@@ -78,7 +54,7 @@ class RecurrentNetwork(EpisodicNetwork):
             convolutions first.
         n_outputs: values of an answer, at least 1.
         hidden_size: neurons N in the core, at least 1.
-        channels: of every convolution, at least 1.
+        channels: of every convolution, at least 2.
 
     Raises:
         ValueError: an argument outside its range, named.
@@ -89,10 +65,11 @@ class RecurrentNetwork(EpisodicNetwork):
     ) -> None:
         super().__init__()
         self.hidden_size = check_count("hidden_size", hidden_size)
-        self.inputs: FlatInputs | LabelledImageInputs
+        self.inputs: FlatInputs | LabelledImages
         if is_labelled_image(observation_space):
-            assert isinstance(observation_space, spaces.Dict)
-            self.inputs = LabelledImageInputs(observation_space, channels)
+            self.inputs = LabelledImages(observation_space, channels)
+            # The layout in which convolutions are quick.
+            self.inputs.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         else:
             self.inputs = FlatInputs(observation_space)
         self.readout = nn.Linear(self.hidden_size, check_count("n_outputs", n_outputs))
@@ -131,7 +108,7 @@ class LSTMNetwork(RecurrentNetwork):
         self, observation_space: spaces.Space, n_outputs: int, *, hidden_size: int = 2050, channels: int = 64
     ) -> None:
         super().__init__(observation_space, n_outputs, hidden_size=hidden_size, channels=channels)
-        self.core = nn.LSTM(self.inputs.size, self.hidden_size)
+        self.core = nn.LSTM(self.inputs.features_dim, self.hidden_size)
 
     def initial_state(self, batch_size: int) -> NetworkState:
         """Zeros: hidden (B, N) and cell (B, N)."""
@@ -155,7 +132,7 @@ class RNNNetwork(RecurrentNetwork):
         self, observation_space: spaces.Space, n_outputs: int, *, hidden_size: int = 2050, channels: int = 64
     ) -> None:
         super().__init__(observation_space, n_outputs, hidden_size=hidden_size, channels=channels)
-        self.core = nn.RNN(self.inputs.size, self.hidden_size)
+        self.core = nn.RNN(self.inputs.features_dim, self.hidden_size)
 
     def initial_state(self, batch_size: int) -> NetworkState:
         """Zeros: hidden (B, N)."""
@@ -188,7 +165,7 @@ class PlasticRNNNetwork(RecurrentNetwork):
         **core_kwargs: Any,
     ) -> None:
         super().__init__(observation_space, n_outputs, hidden_size=hidden_size, channels=channels)
-        self.core = PlasticRNN(self.inputs.size, self.hidden_size, **core_kwargs)
+        self.core = PlasticRNN(self.inputs.features_dim, self.hidden_size, **core_kwargs)
 
     @property
     def eta(self) -> Tensor | None:

@@ -17,11 +17,11 @@ from plastic_rl.policies.autoassociator import Autoassociator
 from plastic_rl.policies.classifier import PlasticClassifier
 from plastic_rl.policies.connections import PlasticConnections
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState
+from plastic_rl.policies.labelled_images import is_labelled_image, labelled_image_sizes
 from plastic_rl.policies.recurrent_baselines import (
     LSTMNetwork,
     PlasticRNNNetwork,
     RNNNetwork,
-    is_labelled_image,
 )
 from plastic_rl.policies.state import StatefulPolicy
 
@@ -178,12 +178,12 @@ class ClassifierPolicy(SupervisedPolicy):
         """See `SupervisedPolicy.make_network`."""
         seen = self.observation_space
         fits = is_labelled_image(seen) and isinstance(self.action_space, spaces.Discrete)
-        if not fits or seen["label"].shape != (self.n_outputs,):  # type: ignore[index]
+        n_pixels, n_labels = labelled_image_sizes(seen) if fits else (0, 0)
+        if n_labels != self.n_outputs:
             raise ValueError(
                 "ClassifierPolicy needs an observation_space Dict(image, label (N,)) and an action_space "
                 f"Discrete(N), got {seen} and {self.action_space}"
             )
-        n_pixels = spaces.flatdim(seen["image"])  # type: ignore[index]
         return PlasticClassifier(self.n_outputs, n_pixels, **network_kwargs)
 
 

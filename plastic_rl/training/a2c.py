@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import torch
-from gymnasium import spaces
+from stable_baselines3 import A2C
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import explained_variance
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import nn
 
 from plastic_rl.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, OmniglotPolicy, PlasticPolicy
 from plastic_rl.training.on_policy import PlasticOnPolicyAlgorithm
 from plastic_rl.training.optimizers import WarmRMSprop
+from plastic_rl.training.rollout_data import Rollout
 
-SelfPlasticA2C = TypeVar("SelfPlasticA2C", bound="PlasticA2C")
 
-
-class PlasticA2C(PlasticOnPolicyAlgorithm):
+class PlasticA2C(PlasticOnPolicyAlgorithm, A2C):
     """A2C for agents with a plastic memory (Miconi, Stanley & Clune, ICML 2018, section 4.4).
 
     Arguments, defaults, logger keys and behaviour are those of SB3's ``A2C``. What is added: the policy's
@@ -109,23 +107,19 @@ class PlasticA2C(PlasticOnPolicyAlgorithm):
             sde_sample_freq=sde_sample_freq,
             rollout_buffer_class=rollout_buffer_class,
             rollout_buffer_kwargs=rollout_buffer_kwargs,
+            normalize_advantage=normalize_advantage,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
             policy_kwargs=policy_kwargs,
             verbose=verbose,
             device=device,
             seed=seed,
+            # A2C would write its RMSprop into the caller's policy_kwargs.
+            use_rms_prop=False,
             _init_setup_model=False,
-            supported_action_spaces=(
-                spaces.Box,
-                spaces.Discrete,
-                spaces.MultiDiscrete,
-                spaces.MultiBinary,
-            ),
         )
         self.rms_prop_eps = rms_prop_eps
         self.use_rms_prop = use_rms_prop
-        self.normalize_advantage = normalize_advantage
         if _init_setup_model:
             self._setup_model()
 
@@ -145,79 +139,20 @@ class PlasticA2C(PlasticOnPolicyAlgorithm):
         finally:
             self.policy_kwargs = given
 
-    def train(self) -> None:
-        """Take one gradient step on the whole rollout, through time.
-
-        Raises:
-            ValueError: the gradient is not finite; the parameters stay as they were.
-        """
-        with self._threads():
-            self._update()
-
-    def _update(self) -> None:
-        self.policy.set_training_mode(True)
-        self._update_learning_rate(self.policy.optimizer)
-        buffer = self.rollout_buffer
-        if isinstance(self.policy, PlasticPolicy):
-            actions = self._buffer_actions(buffer)
-            advantages = self._from_buffer(buffer.advantages).flatten()
-            returns = self._from_buffer(buffer.returns).flatten()
-            values, log_prob, entropy = self._evaluate_rollout(self.policy, buffer, actions)
-        else:
-            data = next(buffer.get(batch_size=None))
-            actions, advantages, returns = data.actions, data.advantages, data.returns
-            if isinstance(self.action_space, spaces.Discrete):
-                actions = actions.long().flatten()
-            values, log_prob, entropy = self.policy.evaluate_actions(data.observations, actions)
-
-        if self.normalize_advantage and len(advantages) > 1:
+    def update(self, policy: PlasticPolicy, rollout: Rollout) -> None:
+        """Take one gradient step on the whole rollout, through time."""
+        values, log_prob, entropy = rollout.evaluate(policy)
+        advantages = rollout.advantages
+        if self.normalize_advantage and advantages.numel() > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         policy_loss = -(advantages * log_prob).mean()
-        value_loss = nn.functional.mse_loss(returns, values.flatten())
+        value_loss = nn.functional.mse_loss(rollout.returns, values)
         # Where the entropy has no analytical form it is estimated from the sample.
-        entropy_loss = -torch.mean(-log_prob) if entropy is None else -torch.mean(entropy)
-        loss = policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
-
-        self.policy.optimizer.zero_grad()
-        loss.backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        if not torch.isfinite(grad_norm):
-            raise ValueError(
-                f"the gradient is {grad_norm.item()} after {self.num_timesteps} steps: the training has "
-                "diverged. The parameters are those before this update; try a smaller learning_rate"
-            )
-        self.policy.optimizer.step()
-
+        entropy_loss = log_prob.mean() if entropy is None else -entropy.mean()
+        grad_norm = self.gradient_step(policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss)
         self._n_updates += 1
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record(
-            "train/explained_variance", explained_variance(buffer.values.flatten(), buffer.returns.flatten())
-        )
+        self.record_update(policy)
         self.logger.record("train/entropy_loss", entropy_loss.item())
         self.logger.record("train/policy_loss", policy_loss.item())
         self.logger.record("train/value_loss", value_loss.item())
-        self.logger.record("train/grad_norm", grad_norm.item())
-        if hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", torch.exp(self.policy.log_std).mean().item())
-        eta = getattr(getattr(self.policy, "core", None), "eta", None)
-        if eta is not None:
-            self.logger.record("train/eta", eta.item())
-
-    def learn(
-        self: SelfPlasticA2C,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 100,
-        tb_log_name: str = "PlasticA2C",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> SelfPlasticA2C:
-        """Train for ``total_timesteps`` environment steps; see SB3's ``A2C.learn``."""
-        return super().learn(
-            total_timesteps=total_timesteps,
-            callback=callback,
-            log_interval=log_interval,
-            tb_log_name=tb_log_name,
-            reset_num_timesteps=reset_num_timesteps,
-            progress_bar=progress_bar,
-        )
+        self.logger.record("train/grad_norm", grad_norm)

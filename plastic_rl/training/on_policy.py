@@ -12,8 +12,8 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs
-from stable_baselines3.common.utils import configure_logger, obs_as_tensor
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.utils import configure_logger, explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
@@ -21,19 +21,24 @@ from plastic_rl.arguments import check_count
 from plastic_rl.ops.plastic_rnn import torch_in_one_thread
 from plastic_rl.policies import PlasticPolicy, PolicyState
 from plastic_rl.policies.transfer import CoreTransfer, load_core
+from plastic_rl.training.learner import GradientLearner
 from plastic_rl.training.rollout import RolloutRecorder, can_record
+from plastic_rl.training.rollout_data import Rollout, time_major_actions
+from plastic_rl.training.supported_spaces import check_spaces
 
 
-class PlasticOnPolicyAlgorithm(OnPolicyAlgorithm):
+class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
     """The base of on-policy algorithms for plastic policies: SB3's, with one recurrent state per rollout.
 
     The state is carried from step to step and over the border between rollouts, zeroed where an episode
-    starts, and never saved. A memoryless policy is left to SB3's own rollouts.
+    starts, and never saved. An algorithm says in `update` what it does with a rollout; its constructor is
+    that of the SB3 algorithm behind this class among its bases, to whose own rollouts and updates a
+    memoryless policy is left.
     """
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        _check_spaces(env.observation_space, env.action_space)
+        check_spaces(env.observation_space, env.action_space)
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
@@ -44,7 +49,6 @@ class PlasticOnPolicyAlgorithm(OnPolicyAlgorithm):
         self._rollout_state: PolicyState | None = None
         # Remembers the forward pass of the last rollout, as long as that serves as the training's.
         self._recorder: RolloutRecorder | None = None
-        self._recorded = False
         if isinstance(self.policy, PlasticPolicy):
             self._state = self.policy.initial_state(self.n_envs)
             if self._last_episode_starts is not None:
@@ -52,7 +56,61 @@ class PlasticOnPolicyAlgorithm(OnPolicyAlgorithm):
                 self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_state", "_rollout_state", "_recorder", "_recorded"]
+        return [*super()._excluded_save_params(), "_state", "_rollout_state", "_recorder"]
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        if tb_log_name in {base.__name__ for base in type(self).__mro__}:
+            # The default of the class that learn() is inherited from.
+            tb_log_name = type(self).__name__
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+
+    def train(self) -> None:
+        """Improve the policy on the rollout in the buffer; see `update`.
+
+        Raises:
+            ValueError: the gradient is not finite; the parameters stay as they were.
+        """
+        if not isinstance(self.policy, PlasticPolicy):
+            super().train()
+            return
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        with self._threads():
+            self.update(self.policy, self.last_rollout())
+
+    def update(self, policy: PlasticPolicy, rollout: Rollout) -> None:
+        """Take gradient steps on a rollout: the algorithm.
+
+        Args:
+            policy: in training mode, its optimiser at the present learning rate.
+            rollout: as the policy has acted; ``rollout.evaluate(policy)`` goes back through time.
+        """
+        raise NotImplementedError
+
+    def last_rollout(self) -> Rollout:
+        """The rollout in the buffer, as a loss needs it."""
+        state = self._rollout_state if self._recorder is None else self._recorder.initial_state
+        assert state is not None
+        return Rollout.from_buffer(self.rollout_buffer, state, self._recorder)
+
+    def record_update(self, policy: PlasticPolicy) -> None:
+        """Log what every algorithm logs after an update."""
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        buffer = self.rollout_buffer
+        explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        self.logger.record("train/explained_variance", explained)
+        if hasattr(policy, "log_std"):
+            self.logger.record("train/std", torch.exp(policy.log_std).mean().item())
+        eta = getattr(policy.core, "eta", None)
+        if eta is not None:
+            self.logger.record("train/eta", eta.item())
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -141,8 +199,7 @@ class PlasticOnPolicyAlgorithm(OnPolicyAlgorithm):
 
         with torch.no_grad():
             if recorder is not None:
-                recorder.fill(rollout_buffer, self._buffer_actions(rollout_buffer))
-                self._recorded = True
+                recorder.fill(rollout_buffer, time_major_actions(rollout_buffer).flatten(0, 1))
             last_obs = obs_as_tensor(new_obs, self.device)  # type: ignore[arg-type]
             last_values = policy.predict_values(last_obs, self._state, self._starts_tensor(dones))
         rollout_buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)
@@ -154,7 +211,6 @@ class PlasticOnPolicyAlgorithm(OnPolicyAlgorithm):
         self, policy: PlasticPolicy, buffer: RolloutBuffer, n_steps: int
     ) -> RolloutRecorder | None:
         """The recorder for a rollout from the present state, or None where acting does not serve training."""
-        self._recorded = False
         if not can_record(policy, buffer):
             self._recorder = None
         elif self._recorder is None or not self._recorder.fits(policy, n_steps):
@@ -206,41 +262,6 @@ class PlasticOnPolicyAlgorithm(OnPolicyAlgorithm):
             values = self.policy.predict_values(self.policy.obs_to_tensor(stacked)[0], state.rows(rows))  # type: ignore[call-arg]
         rewards[rows] += self.gamma * values.flatten().cpu().numpy()
 
-    def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
-        super()._update_learning_rate(optimizers)
-        for group in self.policy.optimizer.param_groups:
-            group["lr"] *= group.get("lr_scale", 1.0)
-
-    def _evaluate_rollout(
-        self, policy: PlasticPolicy, buffer: RolloutBuffer, actions: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Values, log-probabilities and entropy of the rollout, each (T * B,), with gradients."""
-        obs: PyTorchObs
-        if isinstance(buffer.observations, dict):
-            obs = {key: self._from_buffer(part).flatten(0, 1) for key, part in buffer.observations.items()}
-        else:
-            obs = self._from_buffer(buffer.observations).flatten(0, 1)
-        recorder = self._recorder
-        if recorder is not None and self._recorded and recorder.is_current():
-            # Good for one update: after it the parameters are not those that acted.
-            self._recorded = False
-            return recorder.evaluate(obs, actions)
-        state = self._rollout_state if recorder is None else recorder.initial_state
-        starts = torch.as_tensor(buffer.episode_starts, dtype=torch.bool, device=self.device)
-        return policy.evaluate_actions(obs, actions, state, starts)
-
-    def _from_buffer(self, array: np.ndarray) -> Tensor:
-        """One of the buffer's arrays on this device, time-major: (T, B, ...)."""
-        if self.rollout_buffer.generator_ready:
-            # Somebody has called get(), which flattens the arrays to one environment after the other.
-            array = array.reshape(self.n_envs, -1, *array.shape[1:]).swapaxes(0, 1)
-        return torch.as_tensor(array, device=self.device)
-
-    def _buffer_actions(self, buffer: RolloutBuffer) -> Tensor:
-        """The buffer's actions (T * B, ...) in the form that the distribution takes."""
-        actions = self._from_buffer(buffer.actions).flatten(0, 1).float()
-        return actions.long().flatten() if isinstance(self.action_space, spaces.Discrete) else actions
-
     def load_core(self, path: str | Path) -> CoreTransfer:
         """Take over the trained core of a saved model of any environment; all else stays as it is.
 
@@ -261,27 +282,8 @@ class PlasticOnPolicyAlgorithm(OnPolicyAlgorithm):
         transfer = load_core(path, self.policy)
         # What the old core remembered and computed means nothing to the new one.
         self._state = self.policy.initial_state(self.n_envs)
-        self._recorded = False
         if self.verbose >= 1:
             logger = self.logger if hasattr(self, "_logger") else configure_logger(self.verbose)
             logger.info(f"Copied from {path}: {', '.join(transfer.copied)}")
             logger.info(f"Stayed as they were: {', '.join(transfer.fresh)}")
         return transfer
-
-
-_PLAIN_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-
-
-def _check_spaces(observation_space: spaces.Space, action_space: spaces.Space) -> None:
-    """Refuse spaces that no policy is made for; SB3 itself has checked the kind of the action space."""
-    parts = observation_space.values() if isinstance(observation_space, spaces.Dict) else [observation_space]
-    for space in parts:
-        if not isinstance(space, _PLAIN_SPACES):
-            raise NotImplementedError(
-                f"observation space {observation_space} is not supported: it must be Box, Discrete, "
-                "MultiDiscrete, MultiBinary, or a Dict of those"
-            )
-    if isinstance(action_space, spaces.MultiDiscrete) and action_space.nvec.ndim > 1:
-        raise NotImplementedError(
-            f"action space {action_space} is not supported: a MultiDiscrete must have one dimension"
-        )

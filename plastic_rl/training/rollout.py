@@ -103,6 +103,7 @@ class RolloutRecorder:
     def start(self, state: PolicyState) -> None:
         """Begin a rollout from this state of B environments; it is copied."""
         self._versions = self._parameter_versions()
+        self._ready = False
         self._samples_categorical = type(self.policy.action_dist) is CategoricalDistribution and _has_own(
             self.policy, _DISTRIBUTION_METHODS
         )
@@ -111,8 +112,9 @@ class RolloutRecorder:
             self._critic.start(state.critic)
 
     def is_current(self) -> bool:
-        """Whether the policy's parameters are still those that acted: only then may ``evaluate`` be used."""
-        return self.fits(self.policy, self.n_steps) and self._versions == self._parameter_versions()
+        """Whether ``evaluate`` may be used: once after ``fill``, as long as the parameters are the same."""
+        same = self.fits(self.policy, self.n_steps) and self._versions == self._parameter_versions()
+        return same and self._ready
 
     def _parameter_versions(self) -> list[tuple[int, int]]:
         return [(id(parameter), parameter._version) for parameter in self.policy.parameters()]
@@ -150,6 +152,7 @@ class RolloutRecorder:
         values, log_probs, _ = self.policy.evaluate_activations(y_pi, y_vf, actions)
         np.copyto(buffer.values, values.reshape(buffer.values.shape).cpu().numpy())
         np.copyto(buffer.log_probs, log_probs.reshape(buffer.log_probs.shape).cpu().numpy())
+        self._ready = True
 
     def evaluate(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """``PlasticPolicy.evaluate_actions`` of the recorded rollout, with gradients.
@@ -157,6 +160,7 @@ class RolloutRecorder:
         obs: (T * B, ...), time-major
         actions: (T * B, ...)
         """
+        self._ready = False
         features = self.policy.extract_features(obs)
         pi_features, vf_features = features if isinstance(features, tuple) else (features, features)
         y_pi = self._actor.replay(pi_features)

@@ -14,7 +14,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor, nn
+from torch import Tensor
 
 from plastic_rl.arguments import check_count, is_number
 from plastic_rl.envs import Episodes
@@ -37,11 +37,12 @@ from plastic_rl.training.episode_batches import (
     task_of,
     to_tensors,
 )
+from plastic_rl.training.learner import GradientLearner
 
 SelfSupervisedMetaLearner = TypeVar("SelfSupervisedMetaLearner", bound="SupervisedMetaLearner")
 
 
-class SupervisedMetaLearner(BaseAlgorithm):
+class SupervisedMetaLearner(GradientLearner):
     """Trains a network to learn within an episode (Miconi, Stanley & Clune, ICML 2018, section 4.1 to 4.3).
 
     The environment is an ``EpisodicTaskEnv``. Training does not step through it: it draws whole episodes from
@@ -174,11 +175,6 @@ class SupervisedMetaLearner(BaseAlgorithm):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []
 
-    def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
-        super()._update_learning_rate(optimizers)
-        for group in self.policy.optimizer.param_groups:
-            group["lr"] *= group.get("lr_scale", 1.0)
-
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         if progress_bar:
             # SB3's own bar counts one step per environment and call.
@@ -248,24 +244,14 @@ class SupervisedMetaLearner(BaseAlgorithm):
             ValueError: the gradient is not finite; the parameters stay as they were.
         """
         self.policy.set_training_mode(True)
-        optimizer = self.policy.optimizer
-        self._update_learning_rate(optimizer)
+        self._update_learning_rate(self.policy.optimizer)
         outputs = self.policy(to_tensors(episodes.observations, self.device))
         loss = self._loss(outputs, self._targets(episodes))
-        optimizer.zero_grad()
-        loss.backward()
-        largest = float("inf") if self.max_grad_norm is None else self.max_grad_norm
-        grad_norm = nn.utils.clip_grad_norm_(self.policy.parameters(), largest)
-        if not torch.isfinite(grad_norm):
-            raise ValueError(
-                f"the gradient is {grad_norm.item()} after {self.num_timesteps} steps: the training has "
-                "diverged. The parameters are those before this update; try a smaller learning_rate"
-            )
-        optimizer.step()
+        grad_norm = self.gradient_step(loss)
         self._n_updates += 1
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record_mean("train/loss", loss.item())
-        self.logger.record("train/grad_norm", grad_norm.item())
+        self.logger.record("train/grad_norm", grad_norm)
         eta = getattr(self.policy.network, "eta", None)
         if eta is not None:
             self.logger.record("train/eta", eta.item())

@@ -64,10 +64,9 @@ def test_training_goes_through_the_whole_rollout(lstm: Any) -> None:
     model = make_model(lstm, learning_rate=1e-12)
     model.learn(60)
     buffer = model.rollout_buffer
-    actions = model._buffer_actions(buffer)
-    values, log_prob, _ = model._evaluate_rollout(model.policy, buffer, actions)
-    assert torch.allclose(log_prob, torch.as_tensor(buffer.log_probs).flatten(), atol=1e-5)
-    assert torch.allclose(values.flatten(), torch.as_tensor(buffer.values).flatten(), atol=1e-5)
+    values, log_prob, _ = model.last_rollout().evaluate(model.policy)
+    assert torch.allclose(log_prob, torch.as_tensor(buffer.log_probs), atol=1e-5)
+    assert torch.allclose(values, torch.as_tensor(buffer.values), atol=1e-5)
 
 
 def test_it_can_be_saved_and_acts_again_as_before(lstm: Any, tmp_path: Path) -> None:

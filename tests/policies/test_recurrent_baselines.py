@@ -72,7 +72,7 @@ def test_the_baselines_have_the_papers_size() -> None:
 def test_images_go_through_convolutions() -> None:
     space, observations = labelled_images()
     net = RNNNetwork(space, 4, hidden_size=6)
-    assert net.inputs.size == 64 + 4
+    assert net.inputs.features_dim == 64 + 4
     features = net.inputs(at(observations, 0))
     assert torch.equal(features[:, 64:], observations["label"][0])
     assert torch.equal(features[:, :64], net.inputs.features(observations["image"][0]))

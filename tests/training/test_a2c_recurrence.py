@@ -95,7 +95,7 @@ def evaluate(model, rollout, state):
 def test_recomputed_and_acted_values_agree_across_resets_and_rollout_borders(policy, share):
     model = make(policy, policy_kwargs={"share_features_extractor": share})
     first, first_state = collect(model)
-    assert (not model._recorded) == (policy is OwnForward)
+    assert (model._recorder is None) == (policy is OwnForward)
     second, second_state = collect(model)
     for rollout, state in ((first, first_state), (second, second_state)):
         values, log_probs = evaluate(model, rollout, state)
@@ -241,7 +241,7 @@ def test_predict_honours_overridden_features():
 def test_policies_that_act_otherwise_than_they_train_are_not_recorded(extractor):
     model = make(policy_kwargs={"features_extractor_class": extractor})
     collect(model)
-    assert not model._recorded
+    assert model._recorder is None
     model.train()
 
     class OwnBuffer(RolloutBuffer):
@@ -249,7 +249,7 @@ def test_policies_that_act_otherwise_than_they_train_are_not_recorded(extractor)
 
     model = make(rollout_buffer_class=OwnBuffer)
     collect(model)
-    assert not model._recorded
+    assert model._recorder is None
 
 
 def test_truncation_bootstraps_from_the_state_before_the_reset():

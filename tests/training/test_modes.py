@@ -111,8 +111,7 @@ def test_the_updates_values_are_those_of_a_true_training_pass(extractor):
         model.collect_rollouts(model.env, model._callback, model.rollout_buffer, 32)
         model.policy.set_training_mode(True)
         torch.manual_seed(1)
-        actions = model._buffer_actions(model.rollout_buffer)
-        return model._evaluate_rollout(model.policy, model.rollout_buffer, actions)[0].detach()
+        return model.last_rollout().evaluate(model.policy)[0].detach()
 
     torch.testing.assert_close(values(PlasticPolicy), values(OwnForward), rtol=1e-4, atol=1e-5)
 
