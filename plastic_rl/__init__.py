@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from plastic_rl.tracking.plasticity import PlasticityCallback
     from plastic_rl.training.a2c import PlasticA2C
     from plastic_rl.training.evaluation import evaluate_episodes
+    from plastic_rl.training.ppo import PlasticPPO
     from plastic_rl.training.supervised import SupervisedMetaLearner
     from plastic_rl.training.vec_env import GymnasiumVecEnv, make_vec_env
 
@@ -64,6 +65,7 @@ __all__ = [
     "PlasticMazeEnv",
     "PlasticMazeVectorEnv",
     "PlasticOmniglotEnv",
+    "PlasticPPO",
     "PlasticPairsEnv",
     "PlasticPairsVectorEnv",
     "PlasticParams",
@@ -89,6 +91,7 @@ _LAZY = {
     "GymnasiumVecEnv": "plastic_rl.training.vec_env",
     "PlasticA2C": "plastic_rl.training.a2c",
     "PlasticClassifier": "plastic_rl.policies",
+    "PlasticPPO": "plastic_rl.training.ppo",
     "PlasticParams": "plastic_rl.ops.plastic_rnn",
     "PlasticPolicy": "plastic_rl.policies",
     "PlasticRNN": "plastic_rl.policies",

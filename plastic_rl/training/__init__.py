@@ -4,6 +4,7 @@ from plastic_rl.training.a2c import PlasticA2C
 from plastic_rl.training.evaluation import Evaluation, evaluate, evaluate_episodes
 from plastic_rl.training.learner import GradientLearner
 from plastic_rl.training.on_policy import PlasticOnPolicyAlgorithm
+from plastic_rl.training.ppo import PlasticPPO
 from plastic_rl.training.rollout_data import Rollout
 from plastic_rl.training.supervised import SupervisedMetaLearner
 from plastic_rl.training.vec_env import GymnasiumVecEnv, make_vec_env
@@ -14,6 +15,7 @@ __all__ = [
     "GymnasiumVecEnv",
     "PlasticA2C",
     "PlasticOnPolicyAlgorithm",
+    "PlasticPPO",
     "Rollout",
     "SupervisedMetaLearner",
     "evaluate",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from stable_baselines3 import A2C
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import nn
 
-from plastic_rl.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, OmniglotPolicy, PlasticPolicy
+from plastic_rl.policies import PlasticPolicy
 from plastic_rl.training.on_policy import PlasticOnPolicyAlgorithm
 from plastic_rl.training.optimizers import WarmRMSprop
 from plastic_rl.training.rollout_data import Rollout
@@ -59,13 +59,6 @@ class PlasticA2C(PlasticOnPolicyAlgorithm, A2C):
     Raises:
         ValueError: ``n_steps`` below 1, or an argument of the policy outside its range.
     """
-
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "MlpPolicy": MlpPolicy,
-        "CnnPolicy": CnnPolicy,
-        "MultiInputPolicy": MultiInputPolicy,
-        "OmniglotPolicy": OmniglotPolicy,
-    }
 
     def __init__(
         self,

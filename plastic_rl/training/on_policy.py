@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import configure_logger, explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
@@ -19,7 +20,14 @@ from torch import Tensor, nn
 
 from plastic_rl.arguments import check_count
 from plastic_rl.ops.plastic_rnn import torch_in_one_thread
-from plastic_rl.policies import PlasticPolicy, PolicyState
+from plastic_rl.policies import (
+    CnnPolicy,
+    MlpPolicy,
+    MultiInputPolicy,
+    OmniglotPolicy,
+    PlasticPolicy,
+    PolicyState,
+)
 from plastic_rl.policies.transfer import CoreTransfer, load_core
 from plastic_rl.training.learner import GradientLearner
 from plastic_rl.training.rollout import RolloutRecorder, can_record
@@ -35,6 +43,13 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
     that of the SB3 algorithm behind this class among its bases, to whose own rollouts and updates a
     memoryless policy is left.
     """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+        "OmniglotPolicy": OmniglotPolicy,
+    }
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
