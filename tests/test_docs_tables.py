@@ -16,6 +16,7 @@ from plastic_rl.policies.autoassociator import Autoassociator
 from plastic_rl.policies.classifier import PlasticClassifier
 from plastic_rl.policies.supervised import AutoassociatorPolicy
 from plastic_rl.training.a2c import PlasticA2C
+from plastic_rl.training.ppo import PlasticPPO
 from plastic_rl.training.supervised import SupervisedMetaLearner
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -55,6 +56,7 @@ def rows(text: str) -> list[tuple[str, str]]:
         ("environments.md", "PlasticImageCompletion-v0", ImageCompletionTask),
         ("environments.md", "PlasticOmniglot-v0", OmniglotTask),
         ("plastic_a2c.md", "Arguments", PlasticA2C),
+        ("plastic_ppo.md", "Arguments", PlasticPPO),
         ("plastic_a2c.md", "The network: policy_kwargs", MlpPolicy),
     ],
 )

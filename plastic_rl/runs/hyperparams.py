@@ -20,6 +20,7 @@ from plastic_rl.runs.plain_yaml import check_names, load_yaml, merge
 
 ALGORITHMS: dict[str, str] = {
     "plastic_a2c": "plastic_rl.training.a2c:PlasticA2C",
+    "plastic_ppo": "plastic_rl.training.ppo:PlasticPPO",
     "supervised": "plastic_rl.training.supervised:SupervisedMetaLearner",
     "a2c": "stable_baselines3:A2C",
     "recurrent_ppo": "sb3_contrib:RecurrentPPO",
@@ -132,8 +133,8 @@ def hyperparams(
 
     Args:
         env_id: the environment's id; without an entry of its own it takes the file's ``default`` entry.
-        algo: ``"plastic_a2c"``, ``"supervised"``, ``"a2c"`` or ``"recurrent_ppo"``; None is that of
-            `default_algorithm`.
+        algo: ``"plastic_a2c"``, ``"plastic_ppo"``, ``"supervised"``, ``"a2c"`` or ``"recurrent_ppo"``; None
+            is that of `default_algorithm`.
         config: a file in RL-Zoo's format to read instead of the one that comes with the package.
         overrides: values that beat the file's; mappings such as ``policy_kwargs`` are merged into the file's.
 

@@ -143,10 +143,13 @@ def test_default_folders_are_numbered(tmp_path: Path, monkeypatch: pytest.Monkey
     ("algo", "settings"),
     [
         ("a2c", ["n_steps:20"]),
+        ("plastic_ppo", ["n_steps:20", "n_epochs:2", "policy_kwargs.hidden_size:4"]),
         ("recurrent_ppo", ["n_steps:20", "batch_size:40", "policy_kwargs.lstm_hidden_size:4"]),
     ],
 )
-def test_the_baselines_train_resume_and_are_evaluated(tmp_path: Path, algo: str, settings: list[str]) -> None:
+def test_other_algorithms_train_resume_and_are_evaluated(
+    tmp_path: Path, algo: str, settings: list[str]
+) -> None:
     folder = str(tmp_path / "run")
     command = ["train", "CartPole-v1", "--algo", algo, "--timesteps", "80", "--n-envs", "2"]
     assert main([*command, "--output", folder, "--hyperparams", *settings]) == 0

@@ -130,7 +130,7 @@ def test_files_of_another_form(tmp_path: Path, text: str, message: str) -> None:
 
 def test_unknown_algorithm() -> None:
     with pytest.raises(
-        ValueError, match="unknown algorithm 'ppo': choose one of plastic_a2c, supervised, a2c"
+        ValueError, match="unknown algorithm 'ppo': choose one of plastic_a2c, plastic_ppo, supervised, a2c"
     ):
         hyperparams("PlasticMaze-v0", algo="ppo")
 
