@@ -1,8 +1,9 @@
 """What RL-Zoo's experiments need to know of plastic agents and batched environments."""
 
-import inspect
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
+from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
@@ -31,25 +32,57 @@ def default_config(algo: str, env_id: str) -> str | None:
     return str(path) if known else None
 
 
-def make_zoo_vec_env(make_env: Callable[..., gym.Env], n_envs: int, **arguments: Any) -> VecEnv:
-    """Make a vector environment for RL-Zoo, which calls Stable-Baselines3's function of this name."""
-    # RL-Zoo passes a local function that makes one environment of the specification in its closure.
-    spec = inspect.getclosurevars(make_env).nonlocals["spec"]
+def make_zoo_vec_env(env_id: str, make_env: Callable[..., gym.Env], n_envs: int, **arguments: Any) -> VecEnv:
+    """Make a vector environment for RL-Zoo, which calls Stable-Baselines3's function of this name.
+
+    Args:
+        env_id: what `make_env` makes, which it does not tell.
+        make_env: makes one environment.
+        n_envs: how many.
+        arguments: the others of Stable-Baselines3's function. Where they need single environments, or there
+            is no batched form, it is that function that makes them.
+    """
     env_kwargs = {"render_mode": None, **(arguments.get("env_kwargs") or {})}
     needs_single = (
         arguments.get("wrapper_class") is not None
         or arguments.get("vec_env_cls") not in (DummyVecEnv, SubprocVecEnv)
         or arguments.get("vec_env_kwargs")
         or set(arguments.get("monitor_kwargs") or {}) - {"info_keywords"}
-        or not has_batched_form(spec.id, env_kwargs["render_mode"])
+        or not has_batched_form(env_id, env_kwargs["render_mode"])
     )
     if needs_single:
         return env_util.make_vec_env(make_env, n_envs, **arguments)
-    return make_vec_env(spec.id, n_envs, **{**arguments, "env_kwargs": env_kwargs, "vec_env_cls": None})
+    return make_vec_env(env_id, n_envs, **{**arguments, "env_kwargs": env_kwargs, "vec_env_cls": None})
 
 
-def experiment_manager() -> type:
+@contextmanager
+def batched(module: str, env_id: str) -> Iterator[None]:
+    """Inside, what a module of RL-Zoo makes of an environment is its batched form, where there is one."""
+    namespace = vars(import_module(module))
+    before = namespace["make_vec_env"]
+    namespace["make_vec_env"] = partial(make_zoo_vec_env, env_id)
+    try:
+        yield
+    finally:
+        namespace["make_vec_env"] = before
+
+
+def batched_test_env(create_test_env: Callable[..., VecEnv]) -> Callable[..., VecEnv]:
+    """RL-Zoo's ``create_test_env``, which makes what is played and filmed, with batched environments."""
+
+    @wraps(create_test_env)
+    def create(env_id: str, *others: Any, **kwargs: Any) -> VecEnv:
+        with batched("rl_zoo3.utils", env_id):
+            return create_test_env(env_id, *others, **kwargs)
+
+    return create
+
+
+def experiment_manager(in_batches: bool = True) -> type:
     """RL-Zoo's ``ExperimentManager`` with our files; a trial keeps the rest of their policy_kwargs.
+
+    Args:
+        in_batches: whether environments are made in their batched form, where they have one.
 
     Raises:
         ModuleNotFoundError: RL-Zoo is not installed.
@@ -64,6 +97,12 @@ def experiment_manager() -> type:
             if evaluates_sampled(env_id):  # as plastic-rl does, and RL-Zoo in MiniGrid
                 self.deterministic_eval = False
             self._tuned: dict[str, Any] = {}
+
+        def create_envs(self, *args: Any, **kwargs: Any) -> VecEnv:
+            if not in_batches:
+                return super().create_envs(*args, **kwargs)
+            with batched("rl_zoo3.exp_manager", self.env_name.gym_id):
+                return super().create_envs(*args, **kwargs)
 
         def objective(self, trial: Any) -> float:
             # RL-Zoo puts what is drawn in the place of the file's policy_kwargs, unseen by the sampler.

@@ -1,6 +1,8 @@
 """Making RL-Zoo know the plastic agent."""
 
+import inspect
 from importlib import import_module
+from typing import Any
 
 from plastic_rl.zoo.sampler import ALGO, convert_plastic_a2c, sample_plastic_a2c
 
@@ -27,23 +29,32 @@ def register(batched: bool = True) -> None:
     """
     from rl_zoo3 import ALGOS
     from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
-    from stable_baselines3.common import env_util
+    from rl_zoo3.utils import create_test_env
 
     from plastic_rl.training.a2c import PlasticA2C
-    from plastic_rl.zoo.manager import experiment_manager, make_zoo_vec_env
+    from plastic_rl.zoo.manager import batched_test_env, experiment_manager
 
     ALGOS[ALGO] = PlasticA2C
     HYPERPARAMS_SAMPLER[ALGO] = sample_plastic_a2c
     HYPERPARAMS_CONVERTER[ALGO] = convert_plastic_a2c
-    # RL-Zoo has no other place for these two.
-    _replace("rl_zoo3.train", "ExperimentManager", experiment_manager())
+    # RL-Zoo has no other place for these.
     for module in ("rl_zoo3.exp_manager", "rl_zoo3.utils"):
-        _replace(module, "make_vec_env", make_zoo_vec_env if batched else env_util.make_vec_env)
+        _global(module, "make_vec_env")
+    _replace("rl_zoo3.train", "ExperimentManager", experiment_manager(batched))
+    # What is there may be ours, of an earlier call.
+    test_env = inspect.unwrap(create_test_env)
+    for module in ("rl_zoo3", "rl_zoo3.utils", "rl_zoo3.enjoy"):
+        _replace(module, "create_test_env", batched_test_env(test_env) if batched else test_env)
 
 
-def _replace(module: str, name: str, value: object) -> None:
-    """Put another value in the place of a global one of RL-Zoo's, which must be there."""
+def _global(module: str, name: str) -> dict[str, Any]:
+    """The namespace of a module of RL-Zoo, which must have this name."""
     namespace = vars(import_module(module))
     if name not in namespace:
         raise ImportError(f"cannot work with this version of RL-Zoo: {module} has no {name}")
-    namespace[name] = value
+    return namespace
+
+
+def _replace(module: str, name: str, value: object) -> None:
+    """Put another value in the place of a global one of RL-Zoo's."""
+    _global(module, name)[name] = value

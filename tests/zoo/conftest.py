@@ -22,13 +22,14 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
 
         for place in places:
             patch.setattr(place, "TimeLimit", PatchedTimeLimit)
-        from rl_zoo3 import exp_manager, train, utils
+        import rl_zoo3
+        from rl_zoo3 import enjoy, train, utils
 
         from plastic_rl.zoo import __main__ as zoo
 
         patch.setattr(train, "ExperimentManager", train.ExperimentManager)
-        for module in (exp_manager, utils):
-            patch.setattr(module, "make_vec_env", module.make_vec_env)
+        for module in (rl_zoo3, utils, enjoy):
+            patch.setattr(module, "create_test_env", module.create_test_env)
         patch.chdir(tmp_path_factory.mktemp("zoo"))
         yield zoo
 

@@ -13,13 +13,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import yaml
+from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecMonitor, VecNormalize
 
 from plastic_rl.envs import Lifetime
 from plastic_rl.runs.hyperparams import default_config_path, load_config
 from plastic_rl.runs.plain_yaml import load_yaml
 from plastic_rl.training.a2c import PlasticA2C
-from plastic_rl.training.vec_env import make_vec_env
+from plastic_rl.training.vec_env import GymnasiumVecEnv, make_vec_env
 from plastic_rl.zoo import __main__ as plain_zoo
 from plastic_rl.zoo.sampler import convert_plastic_a2c, sample_plastic_a2c
 
@@ -207,3 +208,19 @@ def test_rl_zoo_answers_for_its_own_options(zoo: ModuleType, capsys: pytest.Capt
     with pytest.raises(SystemExit):
         zoo.main(["train", "--algo", "plastic_a2c", "--env"])
     assert "argument --env: expected one argument" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_is_played_and_filmed_is_batched_if_wanted(zoo: ModuleType, wanted: bool) -> None:
+    import rl_zoo3
+    from rl_zoo3 import enjoy, utils
+
+    zoo.register(not wanted)
+    zoo.register(wanted)
+    for module in (rl_zoo3, utils, enjoy):
+        env = module.create_test_env("PlasticMaze-v0", 1, should_render=False, hyperparams={})
+        assert isinstance(env.unwrapped, GymnasiumVecEnv) == wanted
+        assert isinstance(env.unwrapped, DummyVecEnv) != wanted
+        env.close()
+    # What RL-Zoo calls is its own again.
+    assert utils.make_vec_env is env_util.make_vec_env
