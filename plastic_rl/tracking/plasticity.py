@@ -1,7 +1,6 @@
 """What the plastic connections do while they are trained, for every output of Stable-Baselines3's logger."""
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,13 +8,15 @@ import torch
 from matplotlib import colormaps
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from plastic_rl.arguments import check_count
 from plastic_rl.policies.plastic_modules import plastic_modules
 
 # Nothing but TensorBoard and W&B shows pictures: the others would refuse the row.
 _NO_PICTURES = ("stdout", "log", "json", "csv")
+# Which core of a policy has which part of the state.
+_CORES = {"actor": "core", "critic": "critic_core"}
 # Small matrices are enlarged to about so many pixels.
 _PIXELS = 256
 
@@ -103,9 +104,8 @@ def plasticity_values(model: Any) -> dict[str, float]:
                 values[f"{prefix}b_m"] = module.b_m.item()
             values[f"{prefix}w_norm"] = module.w.norm().item()
             values[f"{prefix}w_max"] = module.w.abs().max().item()
-        # The states come in the order of the networks that they belong to.
-        for prefix, trace in zip(modules, _traces(getattr(model, "_state", None)), strict=False):
-            if trace.numel():
+            trace = _trace_of(module, model)
+            if trace is not None and trace.numel():
                 values[f"{prefix}trace_norm"] = trace.flatten(1).norm(dim=1).mean().item()
     return values
 
@@ -125,13 +125,14 @@ def plasticity_images(model: Any) -> dict[str, np.ndarray]:
     return images
 
 
-def _traces(state: Any) -> Iterator[Tensor]:
-    """The Hebbian traces (B, N, N) in a state, however it nests the states of several networks."""
-    if isinstance(getattr(state, "trace", None), Tensor):
-        yield state.trace
-    elif isinstance(state, tuple):
-        for part in state:
-            yield from _traces(part)
+def _trace_of(module: nn.Module, model: Any) -> Tensor | None:
+    """The Hebbian trace (B, N, N) that a plastic network has in the model's state; none for most networks."""
+    for part, name in _CORES.items():
+        core = getattr(model.policy, name, None)
+        if isinstance(core, nn.Module) and any(module is inner for inner in core.modules()):
+            trace = getattr(getattr(getattr(model, "_state", None), part, None), "trace", None)
+            return trace if isinstance(trace, Tensor) else None
+    return None
 
 
 def _painted(values: np.ndarray, colours: str) -> np.ndarray:

@@ -4,15 +4,18 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Image, KVWriter, Logger, configure
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
 import plastic_rl
+from plastic_rl.policies import PlasticRNN
 from plastic_rl.tracking.plasticity import (
     PlasticityCallback,
     plastic_modules,
@@ -137,6 +140,36 @@ def test_a_critics_own_core_is_recorded_too() -> None:
     critic = model.policy.critic_core.w.detach().numpy()
     assert recorded["plasticity/critic_core/w_norm"] != recorded["plasticity/w_norm"]
     assert plasticity_values(model)["plasticity/critic_core/w_norm"] == pytest.approx(np.linalg.norm(critic))
+
+
+class PlasticExtractor(FlattenExtractor):
+    """Has a plastic network of its own, which comes before the core and remembers nothing between steps."""
+
+    def __init__(self, space: gym.Space) -> None:
+        super().__init__(space)
+        self.inner = PlasticRNN(self.features_dim, 3)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_trace_stands_under_its_own_network(shared: bool) -> None:
+    options = {"features_extractor_class": PlasticExtractor, "share_features_extractor": shared}
+    model = make_model(**options)
+    model._state = model.policy.initial_state(1)
+    model._state.actor.trace.fill_(1.0)
+    if not shared:
+        model._state.critic.trace.fill_(2.0)
+    values = plasticity_values(model)
+    n = model.policy.core.w.shape[0]
+    norms = {key: value for key, value in values.items() if key.endswith("trace_norm")}
+    expected = {"plasticity/core/trace_norm": float(n)}
+    if not shared:
+        expected["plasticity/critic_core/trace_norm"] = 2.0 * n
+    assert norms == pytest.approx(expected)
+    assert values["plasticity/w_norm"] == pytest.approx(inner_w_norm(model))
+
+
+def inner_w_norm(model: Any) -> float:
+    return next(module for module in model.policy.modules() if isinstance(module, PlasticRNN)).w.norm().item()
 
 
 def test_any_module_with_w_and_alpha_is_plastic() -> None:
