@@ -8,7 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import TypeGuard
+from typing import Any, TypeGuard
+
+from gymnasium import spaces
+
+PLAIN_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+"""What actions and observations may be; observations also a Dict of these."""
+
+_PLAIN_NAMES = "Box, Discrete, MultiDiscrete or MultiBinary"
 
 
 def is_integer(value: object) -> TypeGuard[int]:
@@ -94,3 +101,29 @@ def split_env_id(env_id: str) -> tuple[str, str]:
     """
     module, _, name = env_id.rpartition(":")
     return module, name
+
+
+def is_plain(space: spaces.Space[Any]) -> bool:
+    """Whether a space of observations is one of `PLAIN_SPACES` or a Dict of those."""
+    parts = space.values() if isinstance(space, spaces.Dict) else [space]
+    return all(isinstance(part, PLAIN_SPACES) for part in parts)
+
+
+def check_observation_space(space: spaces.Space[Any]) -> None:
+    """Refuse observations that no network here is made for.
+
+    Raises:
+        NotImplementedError: the space is none of `PLAIN_SPACES`, nor a Dict of those.
+    """
+    if not is_plain(space):
+        raise NotImplementedError(f"observations must be {_PLAIN_NAMES} or a Dict of those, got {space}")
+
+
+def check_action_space(space: spaces.Space[Any]) -> None:
+    """Refuse actions that no network here is made for.
+
+    Raises:
+        NotImplementedError: the space is none of `PLAIN_SPACES`.
+    """
+    if not isinstance(space, PLAIN_SPACES):
+        raise NotImplementedError(f"actions must be {_PLAIN_NAMES}, got {space}")

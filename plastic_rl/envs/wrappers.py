@@ -13,11 +13,9 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
-from plastic_rl.arguments import check_count, check_flag
+from plastic_rl.arguments import PLAIN_SPACES, check_count, check_flag
 
 SampleTask = Callable[[Any, np.random.Generator], Mapping[str, Any] | None]
-
-_FLAT = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 class PreviousActionReward(gym.Wrapper, RecordConstructorArgs):
@@ -65,7 +63,7 @@ class PreviousActionReward(gym.Wrapper, RecordConstructorArgs):
         low[: self._n_actions] = -1 if isinstance(self._actions, spaces.Box) else 0
         low[self._n_actions], high[self._n_actions] = self._low, self._high
         large = isinstance(self._given, spaces.Box) and len(self._given.shape) > 2
-        self._is_flat = isinstance(self._given, _FLAT) and not large
+        self._is_flat = isinstance(self._given, PLAIN_SPACES) and not large
         if self._is_flat:
             flat = spaces.utils.flatten_space(self._given)
             assert isinstance(flat, spaces.Box)
@@ -252,7 +250,7 @@ def _layers(env: gym.Env) -> Iterator[gym.Env]:
 def _action_size(space: spaces.Space) -> int:
     if isinstance(space, spaces.Box) and not space.is_bounded():
         raise ValueError(f"actions of a Box must have finite bounds, got {space}")
-    if not isinstance(space, _FLAT):
+    if not isinstance(space, PLAIN_SPACES):
         raise ValueError(f"actions must be Box, Discrete, MultiDiscrete or MultiBinary, got {space}")
     return spaces.utils.flatdim(space)
 

@@ -10,12 +10,10 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, preprocess_obs
 from torch import Tensor, nn
 
-from plastic_rl.arguments import check_count
+from plastic_rl.arguments import check_count, is_plain
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState, Observations
 from plastic_rl.policies.labelled_images import LabelledImages, is_labelled_image
 from plastic_rl.policies.plastic_rnn import PlasticRNN
-
-_FLAT_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 class FlatInputs(nn.Module):
@@ -31,7 +29,7 @@ class FlatInputs(nn.Module):
     def __init__(self, space: spaces.Space) -> None:
         super().__init__()
         parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
-        if not all(isinstance(part, _FLAT_SPACES) for part in parts):
+        if not is_plain(space):
             raise ValueError(
                 "observation_space must be Box, Discrete, MultiDiscrete, MultiBinary or a Dict of those, "
                 f"got {space}"

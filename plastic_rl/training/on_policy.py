@@ -18,7 +18,7 @@ from stable_baselines3.common.utils import configure_logger, explained_variance,
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from plastic_rl.arguments import check_count
+from plastic_rl.arguments import check_count, check_observation_space
 from plastic_rl.ops.plastic_rnn import torch_in_one_thread
 from plastic_rl.policies import (
     CnnPolicy,
@@ -32,7 +32,6 @@ from plastic_rl.policies.transfer import CoreTransfer, load_core
 from plastic_rl.training.learner import GradientLearner
 from plastic_rl.training.rollout import RolloutRecorder, can_record
 from plastic_rl.training.rollout_data import Rollout, time_major_actions
-from plastic_rl.training.supported_spaces import check_spaces
 
 
 class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
@@ -53,7 +52,12 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        check_spaces(env.observation_space, env.action_space)
+        # Stable-Baselines3 itself checks the kind of the action space.
+        check_observation_space(env.observation_space)
+        if isinstance(env.action_space, spaces.MultiDiscrete) and env.action_space.nvec.ndim > 1:
+            raise NotImplementedError(
+                f"actions of a MultiDiscrete must have one dimension, got {env.action_space}"
+            )
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:

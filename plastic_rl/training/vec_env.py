@@ -21,9 +21,8 @@ from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from plastic_rl.arguments import check_count, split_env_id
+from plastic_rl.arguments import check_action_space, check_count, check_observation_space, split_env_id
 
-_PLAIN_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _FINAL_KEYS = ("final_obs", "final_info")  # of the episodes that ended in this step
 
 
@@ -55,7 +54,8 @@ class GymnasiumVecEnv(VecEnv):
         mode = env.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
             raise ValueError(f"env must reset itself in the mode {AutoresetMode.SAME_STEP}, got {mode}")
-        _check_spaces(env.single_observation_space, env.single_action_space)
+        check_observation_space(env.single_observation_space)
+        check_action_space(env.single_action_space)
         self.env = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.metadata = env.metadata
@@ -253,15 +253,6 @@ def _batched_metadata(env_id: str) -> dict[str, Any]:
     while isinstance(creator, functools.partial):
         creator = creator.func
     return getattr(creator, "metadata", {})
-
-
-def _check_spaces(observation_space: spaces.Space, action_space: spaces.Space) -> None:
-    parts = observation_space.values() if isinstance(observation_space, spaces.Dict) else [observation_space]
-    names = "Box, Discrete, MultiDiscrete or MultiBinary"
-    if not all(isinstance(part, _PLAIN_SPACES) for part in parts):
-        raise NotImplementedError(f"observations must be {names} or a Dict of those, got {observation_space}")
-    if not isinstance(action_space, _PLAIN_SPACES):
-        raise NotImplementedError(f"actions must be {names}, got {action_space}")
 
 
 def _row(batch: Any, i: int) -> Any:
