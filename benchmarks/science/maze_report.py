@@ -31,7 +31,6 @@ NAMES = {
 }
 WINDOW = 1000
 THRESHOLDS = (50, 100, 150, 200, 250)
-LEVELS = ("random", "paper non-plastic", "paper plastic", "bayes-optimal")
 
 
 @dataclass(frozen=True)
@@ -167,12 +166,11 @@ def score_table(groups: dict[str, list[Run]]) -> str:
 def draw_curves(groups: dict[str, list[Run]], env_id: str, path: Path) -> None:
     """Median and quartiles over seeds, against episodes and against wall time."""
     levels = reference_levels(env_id)
-    shown = {name: levels[name] for name in LEVELS if name in levels}
     folders = {NAMES[name]: [run.folder for run in group] for name, group in groups.items()}
     with picture(path, (15, 5)) as figure:
         by_episodes, by_minutes = figure.subplots(1, 2)
-        plots.learning_curves(folders, by_episodes, shown, env_id, WINDOW)
-        plots.learning_curves(folders, by_minutes, shown, env_id, WINDOW, against="minutes")
+        plots.learning_curves(folders, by_episodes, levels, env_id, WINDOW)
+        plots.learning_curves(folders, by_minutes, levels, env_id, WINDOW, against="minutes")
         # One legend below both: within them it would lie over the curves.
         handles, labels = by_episodes.get_legend_handles_labels()
         for axes in (by_episodes, by_minutes):

@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--n-envs", type=whole_number, default=16, metavar="N", help="environments at a time (default: 16)"
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for other programs")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """What the commands of the command line do with a model that was saved."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,24 +38,43 @@ def evaluate(arguments: argparse.Namespace) -> int:
     env = model.get_env()
     assert env is not None
     whole = describe(model).whole_episodes
-    actions = "the most probable actions" if arguments.deterministic else "actions sampled as in training"
-    how = "" if whole else f", {actions}"
     if whole:
         results = evaluate_episodes(cast(SupervisedMetaLearner, model), env, episodes, seed=seed)
     else:
         model.set_random_seed(seed)
         results = {"return": evaluate_model(model, env, episodes, arguments.deterministic)}
+    of_the_training = shows_training_data(model)
+    env.close()
+    levels = reference_levels(env_id, env_kwargs)
+    if arguments.json:
+        what = {"env_id": env_id, "env_kwargs": env_kwargs, "episodes": episodes, "seed": seed}
+        measures = {name: _plain(result) for name, result in results.items()}
+        print(
+            json.dumps(
+                {**what, "deterministic": whole or arguments.deterministic, **measures, "levels": levels}
+            )
+        )
+        return 0
+    actions = "the most probable actions" if arguments.deterministic else "actions sampled as in training"
     count = f"{episodes} episode{'s' if episodes > 1 else ''}"
-    print(f"{shown_env(env_id, env_kwargs)}: {count}{how}, seed {seed}")
+    print(f"{shown_env(env_id, env_kwargs)}: {count}{'' if whole else f', {actions}'}, seed {seed}")
     for name, result in results.items():
         print(_score(name, result, whole))
-    levels = reference_levels(env_id, env_kwargs)
     if levels:
         print(f"for comparison: {shown_levels(levels)}")
-    if shows_training_data(model):
+    if of_the_training:
         print("Note: that is the data of the training; --env-kwargs split:test evaluates on unseen data")
-    env.close()
     return 0
+
+
+def _plain(result: Evaluation) -> dict[str, Any]:
+    """A measure as plain values; its uncertainty is null for a single episode."""
+    uncertain = len(result.returns) > 1
+    return {
+        "mean": result.mean,
+        "standard_deviation": result.std if uncertain else None,
+        "interval": list(result.interval) if uncertain else None,
+    }
 
 
 def _score(name: str, result: Evaluation, exact: bool) -> str:

@@ -1,5 +1,6 @@
 """An environment with levels of its own goes through every command that prints or draws them."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -63,6 +64,12 @@ def test_levels_are_printed_and_drawn(
     assert main(["plot", str(folder), "--output", str(tmp_path / "figures"), "--episodes", "2"]) == 0
     assert drawn == [LEVELS] * 3
 
+    assert main(["evaluate", str(folder), "--episodes", "3", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (result["env_id"], result["episodes"], result["levels"]) == ("Guess-v0", 3, LEVELS)
+    assert 0 <= result["return"]["interval"][0] <= result["return"]["mean"] <= 1
+    assert main(["evaluate", str(folder), "--episodes", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["return"]["interval"] is None
     assert main(["evaluate", str(folder), "--episodes", "1"]) == 0
     out = capsys.readouterr().out
     assert "Guess-v0: 1 episode, actions" in out
