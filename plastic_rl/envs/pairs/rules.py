@@ -134,8 +134,8 @@ class Pairs:
         self.answer_start = options.cue_size
         self.observation_size = options.cue_size + options.n_answers + 2
         self.is_tried = options.feedback == "tried"
-        fewest, self._most = options.pairs_range
-        scripts = [self._script(count, n_asked) for count in range(fewest, self._most + 1)]
+        self._fewest, self._most = options.pairs_range
+        scripts = [self._script(count, n_asked) for count in range(self._fewest, self._most + 1)]
         self.longest = max(len(script) for script in scripts)
         # One row for each possible number of pairs, filled up with empty steps to one more than the longest.
         end = (self._order_length() - 1, _NOTHING, False, 0)
@@ -150,8 +150,8 @@ class Pairs:
 
     def draw(self, rng: np.random.Generator, n: int) -> Lifetimes:
         """Draw n lifetimes, with no other source of chance than `rng`."""
-        options, most = self.options, self._most
-        fewest, n_answers = options.pairs_range[0], options.n_answers
+        options, most, fewest = self.options, self._most, self._fewest
+        n_answers = options.n_answers
         # Which script each lifetime follows; one row serves all where they do not differ.
         extra = rng.integers(len(self._lengths), size=n) if len(self._lengths) > 1 else np.zeros(1, np.intp)
         row = np.arange(n)[:, None]
@@ -248,10 +248,15 @@ class Pairs:
             codes = rng.integers(2**n_bits, size=(n, most))
             while np.count_nonzero(alike := _have_duplicates(codes)):
                 codes[alike] = rng.integers(2**n_bits, size=(np.count_nonzero(alike), most))
-        signs = (codes[..., None] >> np.arange(n_bits)) & 1
+        octets = codes.astype("<i8")[..., None].view(np.uint8)
+        bits = np.unpackbits(octets, axis=2, count=n_bits, bitorder="little")
         if size > n_bits:
-            signs = np.concatenate([signs, rng.integers(2, size=(n, most, size - n_bits))], axis=2)
-        return (2 * signs - 1).astype(np.float32)
+            more = rng.integers(2, size=(n, most, size - n_bits), dtype=np.uint8)
+            bits = np.concatenate([bits, more], axis=2)
+        signs = bits.astype(np.float32)
+        signs *= 2
+        signs -= 1
+        return signs
 
 
 def _have_duplicates(rows: NDArray[np.int64]) -> NDArray[np.bool_]:

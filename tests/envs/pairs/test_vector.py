@@ -175,6 +175,17 @@ def test_seeds_decide_everything(seed):
     assert any((left != right).any() for left, right in zip(results, other, strict=True))
 
 
+def test_a_seed_drops_the_lifetimes_in_store():
+    cues = []
+    for seed in (1, 2):
+        envs = PlasticPairsVectorEnv(3)
+        envs.reset(seed=seed)
+        options = {"reset_mask": np.array([True, False, False])}
+        envs.reset(options=options)
+        cues.append(envs.reset(seed=5, options=options)[0][0])
+    np.testing.assert_array_equal(cues[0], cues[1])
+
+
 def test_masked_reset_leaves_the_others_alone():
     envs = PlasticPairsVectorEnv(3, feedback="tried", n_pairs=2, cue_size=5, n_rounds=3)
     envs.reset(seed=0)
