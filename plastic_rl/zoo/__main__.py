@@ -3,7 +3,7 @@
 It is RL-Zoo's own code that runs; commands, options, log folders and the format of files are RL-Zoo's
 (https://github.com/DLR-RM/rl-baselines3-zoo). What it gets from here:
 
-- the algorithm ``plastic_a2c``, with ``-optimize`` and ``--trial-id``;
+- the algorithms ``plastic_a2c`` and ``plastic_ppo``, with ``-optimize`` and ``--trial-id``;
 - the files in ``zoo_configs/`` as default hyper-parameters, those that ``plastic-rl train`` reads;
 - batched environments (`plastic_rl.make_vec_env`) where there are any, unless ``--vec-env`` is given;
 - environment ids with their module in front (``--env plastic_rl:PlasticMaze-v0``).
@@ -19,7 +19,7 @@ from importlib import import_module
 
 from plastic_rl.arguments import split_env_id
 from plastic_rl.zoo.registration import register
-from plastic_rl.zoo.sampler import ALGO
+from plastic_rl.zoo.sampler import ALGORITHMS
 
 _PROGRAM = "python -m plastic_rl.zoo"
 _COMMANDS = {
@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
         usage=f"{_PROGRAM} {{{','.join(_COMMANDS)}}} [options]",
-        description=f"RL-Zoo with the algorithm {ALGO}. For the options of a command: {_PROGRAM} COMMAND -h",
+        description=f"RL-Zoo with the algorithms {', '.join(ALGORITHMS)}. For the options of a command: "
+        f"{_PROGRAM} COMMAND -h",
     )
     parser.add_argument("command", choices=_COMMANDS)
     parser.add_argument("options", nargs=argparse.REMAINDER, help="those of the command in RL-Zoo")
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ImportError as error:
             return _fail(f"--env {given.env}: {error}")
         options = [*options, "--env", name]
-    if command in _ON_ENVIRONMENTS[1:] and given.algo == ALGO and given.folder is None:
+    if command in _ON_ENVIRONMENTS[1:] and given.algo in ALGORITHMS and given.folder is None:
         # RL-Zoo would look for pre-trained agents in its hub, and there are none of these.
         options = [*options, "--folder", "logs"]
     before = sys.argv

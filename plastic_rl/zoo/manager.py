@@ -14,10 +14,10 @@ from plastic_rl.envs import ENVIRONMENTS, evaluates_sampled
 from plastic_rl.runs.hyperparams import default_config_path
 from plastic_rl.runs.plain_yaml import load_yaml, merge
 from plastic_rl.training.vec_env import has_batched_form, make_vec_env
-from plastic_rl.zoo.sampler import ALGO, sample_plastic_a2c
+from plastic_rl.zoo.sampler import ALGORITHMS, sample_plastic
 
 # Hyper-parameter files by RL-Zoo's names of the algorithms.
-_FILES = {ALGO: "plastic_a2c", "a2c": "a2c", "ppo_lstm": "recurrent_ppo"}
+_FILES = {**{algo: algo for algo in ALGORITHMS}, "a2c": "a2c", "ppo_lstm": "recurrent_ppo"}
 
 
 def default_config(algo: str, env_id: str) -> str | None:
@@ -28,7 +28,9 @@ def default_config(algo: str, env_id: str) -> str | None:
     if algo not in _FILES:
         return None
     path = default_config_path(_FILES[algo])
-    known = algo == ALGO or env_id in ENVIRONMENTS or env_id in load_yaml(path.read_text(encoding="utf-8"))
+    known = (
+        algo in ALGORITHMS or env_id in ENVIRONMENTS or env_id in load_yaml(path.read_text(encoding="utf-8"))
+    )
     return str(path) if known else None
 
 
@@ -106,14 +108,14 @@ def experiment_manager(in_batches: bool = True) -> type:
 
         def objective(self, trial: Any) -> float:
             # RL-Zoo puts what is drawn in the place of the file's policy_kwargs, unseen by the sampler.
-            if self.algo == ALGO:
+            if self.algo in ALGORITHMS:
                 kept = self._hyperparams.get("policy_kwargs")
-                HYPERPARAMS_SAMPLER[ALGO] = partial(sample_plastic_a2c, policy_kwargs=kept)
+                HYPERPARAMS_SAMPLER[self.algo] = partial(sample_plastic, policy_kwargs=kept)
             return super().objective(trial)
 
         def load_trial(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
             hyperparams = super().load_trial(*args, **kwargs)
-            if self.algo == ALGO:
+            if self.algo in ALGORITHMS:
                 self._tuned = hyperparams.pop("policy_kwargs", {})
             return hyperparams
 

@@ -4,11 +4,11 @@ import inspect
 from importlib import import_module
 from typing import Any
 
-from plastic_rl.zoo.sampler import ALGO, convert_plastic_a2c, sample_plastic_a2c
+from plastic_rl.zoo.sampler import ALGORITHMS, convert_plastic, sample_plastic
 
 
 def register(batched: bool = True) -> None:
-    """Make RL-Zoo know ``plastic_a2c``; for those who call RL-Zoo from Python.
+    """Make RL-Zoo know ``plastic_a2c`` and ``plastic_ppo``; for those who call RL-Zoo from Python.
 
     Example::
 
@@ -31,12 +31,13 @@ def register(batched: bool = True) -> None:
     from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
     from rl_zoo3.utils import create_test_env
 
-    from plastic_rl.training.a2c import PlasticA2C
+    import plastic_rl
     from plastic_rl.zoo.manager import batched_test_env, experiment_manager
 
-    ALGOS[ALGO] = PlasticA2C
-    HYPERPARAMS_SAMPLER[ALGO] = sample_plastic_a2c
-    HYPERPARAMS_CONVERTER[ALGO] = convert_plastic_a2c
+    for algo, name in ALGORITHMS.items():
+        ALGOS[algo] = getattr(plastic_rl, name)
+        HYPERPARAMS_SAMPLER[algo] = sample_plastic
+        HYPERPARAMS_CONVERTER[algo] = convert_plastic
     # RL-Zoo has no other place for these.
     for module in ("rl_zoo3.exp_manager", "rl_zoo3.utils"):
         _global(module, "make_vec_env")

@@ -1,4 +1,4 @@
-"""What Optuna tunes of ``plastic_a2c`` in RL-Zoo (``train -optimize``)."""
+"""What Optuna tunes of the plastic agents in RL-Zoo (``train -optimize``)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from plastic_rl.runs.plain_yaml import merge
 if TYPE_CHECKING:
     import optuna
 
-ALGO = "plastic_a2c"
-"""What `PlasticA2C` is called in RL-Zoo."""
+ALGORITHMS = {"plastic_a2c": "PlasticA2C", "plastic_ppo": "PlasticPPO"}
+"""What the plastic agents are called in RL-Zoo, and their classes in ``plastic_rl``."""
 
 _TUNED_POLICY_KWARGS = ("hidden_size", "eta")
 
 
-def sample_plastic_a2c(
+def sample_plastic(
     trial: optuna.Trial,
     n_actions: int,
     n_envs: int,
@@ -36,7 +36,7 @@ def sample_plastic_a2c(
         policy_kwargs: those of the file. They are kept, but for ``hidden_size`` and ``eta``.
 
     Returns:
-        Arguments of ``PlasticA2C``, ``policy_kwargs`` among them.
+        Arguments that both algorithms have, ``policy_kwargs`` among them.
     """
     given = policy_kwargs or {}
     drawn = {
@@ -50,14 +50,14 @@ def sample_plastic_a2c(
     }
     if given.get("alpha") != "none" and given.get("rule") != "modulated":
         drawn["eta"] = trial.suggest_float("eta", 0.001, 0.3, log=True)
-    hyperparams = convert_plastic_a2c(drawn)
+    hyperparams = convert_plastic(drawn)
     trial.set_user_attr("gamma", hyperparams["gamma"])
     trial.set_user_attr("gae_lambda", hyperparams["gae_lambda"])
     return {**hyperparams, "policy_kwargs": merge(given, hyperparams["policy_kwargs"])}
 
 
-def convert_plastic_a2c(sampled_params: dict[str, Any]) -> dict[str, Any]:
-    """Turn the parameters of a trial, as Optuna stores them, into arguments of ``PlasticA2C``."""
+def convert_plastic(sampled_params: dict[str, Any]) -> dict[str, Any]:
+    """Turn the parameters of a trial, as Optuna stores them, into arguments of the algorithm."""
     hyperparams = dict(sampled_params)
     # Near 1 only the distance from 1 has a useful logarithmic scale.
     for name in ("gamma", "gae_lambda"):

@@ -1,6 +1,5 @@
 """PlasticA2C through the SB3 API."""
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -18,27 +17,6 @@ from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 from plastic_rl import PlasticA2C
 
 SMALL = {"hidden_size": 8, "eta": 0.3, "w_init": 0.5, "alpha_init": 0.5}
-
-
-class AnySpaces(gym.Env):
-    """Random observations and a reward for nothing, on any pair of spaces."""
-
-    def __init__(self, observation_space, action_space):
-        self.observation_space = observation_space
-        self.action_space = action_space
-        self.t = 0
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        if seed is not None:
-            self.observation_space.seed(seed)
-        self.t = 0
-        return self.observation_space.sample(), {}
-
-    def step(self, action):
-        assert self.action_space.contains(action)
-        self.t += 1
-        return self.observation_space.sample(), float(self.t % 2), self.t >= 7, False, {}
 
 
 def cartpoles(n_envs=3, seed=0):
@@ -78,8 +56,8 @@ BOX = spaces.Box(-1, 1, (3,), np.float32)
         spaces.Box(-1, 1, (2, 2), np.float32),
     ],
 )
-def test_spaces(observation_space, policy, action_space):
-    env = make_vec_env(lambda: AnySpaces(observation_space, action_space), n_envs=2, seed=0)
+def test_spaces(any_spaces, observation_space, policy, action_space):
+    env = make_vec_env(lambda: any_spaces(observation_space, action_space), n_envs=2, seed=0)
     model = PlasticA2C(policy, env, n_steps=10, seed=0, policy_kwargs=SMALL)
     before = parameters(model)
     model.learn(40)
@@ -252,9 +230,9 @@ def test_numpy_numbers_are_numbers():
         ),
     ],
 )
-def test_unsupported_spaces_are_named(observation_space, action_space, named):
+def test_unsupported_spaces_are_named(any_spaces, observation_space, action_space, named):
     with pytest.raises(NotImplementedError, match=f"(?s){named}"):
-        PlasticA2C("MlpPolicy", AnySpaces(observation_space, action_space), policy_kwargs=SMALL)
+        PlasticA2C("MlpPolicy", any_spaces(observation_space, action_space), policy_kwargs=SMALL)
 
 
 @pytest.mark.parametrize("n_steps", [0, -3, 2.5, True])
@@ -270,8 +248,8 @@ def test_bad_policy_arguments_are_named():
         PlasticA2C("MlpPolicy", "CartPole-v1", policy_kwargs={"rule": "anti-hebb"})
 
 
-def test_a_diverged_training_stops_before_it_spoils_the_parameters():
-    class NaNReward(AnySpaces):
+def test_a_diverged_training_stops_before_it_spoils_the_parameters(any_spaces):
+    class NaNReward(any_spaces):  # type: ignore[misc, valid-type]
         def step(self, action):
             obs, _, terminated, truncated, info = super().step(action)
             return obs, float("nan"), terminated, truncated, info

@@ -396,27 +396,8 @@ def test_a_memoryless_policy_class_is_trained_as_a2c_would(use_rms_prop):
     assert state is None
 
 
-class Recall(gym.Env):
-    """A cue on the first step only; on the last step the action must name it. Without memory: 0.5 at best."""
-
-    def __init__(self):
-        self.observation_space = spaces.Box(0, 1, (3,), np.float32)
-        self.action_space = spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.cue, self.t = int(self.np_random.integers(2)), 0
-        return np.eye(3, dtype=np.float32)[self.cue], {}
-
-    def step(self, action):
-        self.t += 1
-        over = self.t == 4
-        obs = np.array([0, 0, self.t == 3], dtype=np.float32)
-        return obs, float(over and action == self.cue), over, False, {}
-
-
-def test_learns_a_task_that_provably_needs_memory():
-    env = make_vec_env(Recall, n_envs=16, seed=0)
+def test_learns_a_task_that_provably_needs_memory(recall):
+    env = make_vec_env(recall, n_envs=16, seed=0)
     model = PlasticA2C(
         "MlpPolicy",
         env,
@@ -427,7 +408,7 @@ def test_learns_a_task_that_provably_needs_memory():
         policy_kwargs={"hidden_size": 32},
     )
     model.learn(30_000)
-    test = make_vec_env(Recall, n_envs=8, seed=1000)
+    test = make_vec_env(recall, n_envs=8, seed=1000)
     rewards, state, starts = [], None, np.ones(8, dtype=bool)
     obs = test.reset()
     for _ in range(4 * 25):

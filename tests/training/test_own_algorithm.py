@@ -1,10 +1,8 @@
 """An algorithm of one's own on recurrent rollouts: one loss and one loop, from outside the package."""
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -30,25 +28,7 @@ class Clipped(PlasticA2C):
         self.record_update(policy)
 
 
-class Recall(gym.Env):
-    """A cue on the first step only; on the last step the action must name it. Without memory: 0.5 at best."""
-
-    def __init__(self):
-        self.observation_space = spaces.Box(0, 1, (3,), np.float32)
-        self.action_space = spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.cue, self.t = int(self.np_random.integers(2)), 0
-        return np.eye(3, dtype=np.float32)[self.cue], {}
-
-    def step(self, action):
-        self.t += 1
-        obs = np.array([0, 0, self.t == 3], dtype=np.float32)
-        return obs, float(self.t == 4 and action == self.cue), self.t == 4, False, {}
-
-
-def make(n_envs=16, policy="MlpPolicy", **options):
+def make(recall, n_envs=16, policy="MlpPolicy", **options):
     settings = {
         "learning_rate": 3e-3,
         "n_steps": 12,
@@ -58,17 +38,17 @@ def make(n_envs=16, policy="MlpPolicy", **options):
         "device": "cpu",
         "policy_kwargs": {"hidden_size": 32, "eta": 0.1, "alpha_init": 0.1, "w_init": 0.1},
     }
-    return Clipped(policy, make_vec_env(Recall, n_envs, seed=0), **{**settings, **options})
+    return Clipped(policy, make_vec_env(recall, n_envs, seed=0), **{**settings, **options})
 
 
-def test_it_learns_a_task_that_needs_memory():
-    model = make().learn(16_000)
-    mean, _ = evaluate_policy(model, make_vec_env(Recall, 8, seed=1000), n_eval_episodes=200)
+def test_it_learns_a_task_that_needs_memory(recall):
+    model = make(recall).learn(16_000)
+    mean, _ = evaluate_policy(model, make_vec_env(recall, 8, seed=1000), n_eval_episodes=200)
     assert mean > 0.95
 
 
-def test_it_is_saved_and_loaded(tmp_path):
-    model = make(n_envs=2).learn(48)
+def test_it_is_saved_and_loaded(recall, tmp_path):
+    model = make(recall, n_envs=2).learn(48)
     model.save(tmp_path / "model")
     loaded = Clipped.load(tmp_path / "model", env=model.env)
     loaded.learn(24)
@@ -85,7 +65,7 @@ def rollout_of(model):
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_groups_are_whole_sequences_of_some_environments(share):
+def test_groups_are_whole_sequences_of_some_environments(recall, share):
     kwargs = {
         "hidden_size": 8,
         "w_init": 0.5,
@@ -93,7 +73,7 @@ def test_groups_are_whole_sequences_of_some_environments(share):
         "eta": 0.3,
         "share_features_extractor": share,
     }
-    model = make(n_envs=5, n_steps=10, policy_kwargs=kwargs)
+    model = make(recall, n_envs=5, n_steps=10, policy_kwargs=kwargs)
     rollout = rollout_of(model)
     assert (rollout.n_steps, rollout.n_envs) == (10, 5)
     with torch.no_grad():
@@ -113,8 +93,8 @@ def test_groups_are_whole_sequences_of_some_environments(share):
             torch.testing.assert_close(now, all_of_it[:, index], rtol=1e-4, atol=1e-5)
 
 
-def test_the_first_pass_over_the_whole_rollout_is_the_recorded_one():
-    rollout = rollout_of(make(n_envs=3))
+def test_the_first_pass_over_the_whole_rollout_is_the_recorded_one(recall):
+    rollout = rollout_of(make(recall, n_envs=3))
     (same,) = rollout.split(1)
     assert same is rollout
     assert rollout.recording.is_current()
@@ -123,12 +103,12 @@ def test_the_first_pass_over_the_whole_rollout_is_the_recorded_one():
 
 
 @pytest.mark.parametrize("n_groups", [0, 4])
-def test_as_many_groups_as_there_are_environments(n_groups):
+def test_as_many_groups_as_there_are_environments(recall, n_groups):
     with pytest.raises(ValueError, match="n_groups must be between 1 and 3 environments, got"):
-        rollout_of(make(n_envs=3)).split(n_groups)
+        rollout_of(make(recall, n_envs=3)).split(n_groups)
 
 
-def test_gradients_can_be_averaged_before_they_are_used():
+def test_gradients_can_be_averaged_before_they_are_used(recall):
     class Doubled(Clipped):
         def reduce_gradients(self):
             self.seen = [p.grad.clone() for p in self.policy.parameters() if p.grad is not None]
@@ -136,7 +116,7 @@ def test_gradients_can_be_averaged_before_they_are_used():
                 if parameter.grad is not None:
                     parameter.grad.zero_()
 
-    model = make(n_envs=2)
+    model = make(recall, n_envs=2)
     model.__class__ = Doubled
     before = {name: value.clone() for name, value in model.policy.state_dict().items()}
     model.learn(24)
@@ -145,11 +125,11 @@ def test_gradients_can_be_averaged_before_they_are_used():
         assert torch.equal(value, before[name]), name
 
 
-def test_a_memoryless_policy_is_left_to_sb3():
+def test_a_memoryless_policy_is_left_to_sb3(recall):
     class Nothing(PlasticOnPolicyAlgorithm, A2C):
         pass
 
-    env = make_vec_env(Recall, 2, seed=0)
+    env = make_vec_env(recall, 2, seed=0)
     assert Nothing(ActorCriticPolicy, env).learn(40)._n_updates == 4
     with pytest.raises(NotImplementedError):
         Nothing(PlasticPolicy, env).learn(40)

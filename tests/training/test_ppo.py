@@ -1,6 +1,5 @@
 """PlasticPPO through the SB3 API: several epochs over whole sequences."""
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -16,45 +15,6 @@ from plastic_rl import PlasticPolicy, PlasticPPO
 
 SMALL = {"hidden_size": 8, "eta": 0.3, "w_init": 0.5, "alpha_init": 0.5}
 BOX = spaces.Box(-1, 1, (3,), np.float32)
-
-
-class AnySpaces(gym.Env):
-    """Random observations and a reward for nothing, on any pair of spaces."""
-
-    def __init__(self, observation_space, action_space):
-        self.observation_space = observation_space
-        self.action_space = action_space
-        self.t = 0
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        if seed is not None:
-            self.observation_space.seed(seed)
-        self.t = 0
-        return self.observation_space.sample(), {}
-
-    def step(self, action):
-        assert self.action_space.contains(action)
-        self.t += 1
-        return self.observation_space.sample(), float(self.t % 2), self.t >= 7, False, {}
-
-
-class Recall(gym.Env):
-    """A cue on the first step only; on the last step the action must name it. Without memory: 0.5 at best."""
-
-    def __init__(self):
-        self.observation_space = spaces.Box(0, 1, (3,), np.float32)
-        self.action_space = spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.cue, self.t = int(self.np_random.integers(2)), 0
-        return np.eye(3, dtype=np.float32)[self.cue], {}
-
-    def step(self, action):
-        self.t += 1
-        obs = np.array([0, 0, self.t == 3], dtype=np.float32)
-        return obs, float(self.t == 4 and action == self.cue), self.t == 4, False, {}
 
 
 class Kept(KVWriter):
@@ -108,8 +68,8 @@ def parameters(model):
         spaces.Box(-2, 1, (2, 2), np.float32),
     ],
 )
-def test_spaces(observation_space, policy, action_space):
-    env = make_vec_env(lambda: AnySpaces(observation_space, action_space), n_envs=2, seed=0)
+def test_spaces(any_spaces, observation_space, policy, action_space):
+    env = make_vec_env(lambda: any_spaces(observation_space, action_space), n_envs=2, seed=0)
     model = PlasticPPO(policy, env, n_steps=8, n_epochs=2, seed=0, policy_kwargs=SMALL)
     before = parameters(model)
     model.learn(32)
@@ -259,8 +219,8 @@ def test_callbacks_and_evaluation_run():
     assert np.isfinite(callback.last_mean_reward)
 
 
-def test_learns_a_task_that_provably_needs_memory():
-    env = make_vec_env(Recall, n_envs=16, seed=0)
+def test_learns_a_task_that_provably_needs_memory(recall):
+    env = make_vec_env(recall, n_envs=16, seed=0)
     model = PlasticPPO(
         PlasticPolicy,
         env,
@@ -271,5 +231,5 @@ def test_learns_a_task_that_provably_needs_memory():
         policy_kwargs={"hidden_size": 32},
     )
     model.learn(12_000)
-    mean, _ = evaluate_policy(model, make_vec_env(Recall, 8, seed=1000), n_eval_episodes=200)
+    mean, _ = evaluate_policy(model, make_vec_env(recall, 8, seed=1000), n_eval_episodes=200)
     assert mean > 0.95

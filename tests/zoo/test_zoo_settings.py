@@ -20,11 +20,12 @@ from plastic_rl.envs import Lifetime
 from plastic_rl.runs.hyperparams import default_config_path, load_config
 from plastic_rl.runs.plain_yaml import load_yaml
 from plastic_rl.training.a2c import PlasticA2C
+from plastic_rl.training.ppo import PlasticPPO
 from plastic_rl.training.vec_env import GymnasiumVecEnv, make_vec_env
 from plastic_rl.zoo import __main__ as plain_zoo
-from plastic_rl.zoo.sampler import convert_plastic_a2c, sample_plastic_a2c
+from plastic_rl.zoo.sampler import convert_plastic, sample_plastic
 
-FILES = [default_config_path(name) for name in ("plastic_a2c", "a2c", "recurrent_ppo")]
+FILES = [default_config_path(name) for name in ("plastic_a2c", "plastic_ppo", "a2c", "recurrent_ppo")]
 Experiment = Callable[..., tuple[Any, Any]]
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 RL_ZOO_NAMES = {"recurrent_ppo": "ppo_lstm"}
@@ -33,7 +34,8 @@ RL_ZOO_NAMES = {"recurrent_ppo": "ppo_lstm"}
 def entries() -> list[tuple[str, str]]:
     """Algorithm and id of every entry; CartPole stands for the environments without one."""
     pairs = [(file.stem, env_id) for file in FILES for env_id in load_yaml(file.read_text())]
-    return [pair for pair in pairs if pair[1] != "default"] + [("plastic_a2c", "CartPole-v1")]
+    others = [("plastic_a2c", "CartPole-v1"), ("plastic_ppo", "CartPole-v1")]
+    return [pair for pair in pairs if pair[1] != "default"] + others
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_the_command_line_and_rl_zoo_agree(experiment: Experiment, algo: str, en
     if env_id == "PlasticOmniglot-v0" and not os.environ.get("PLASTIC_RL_DATA"):
         pytest.skip("PLASTIC_RL_DATA is not set")
     config = load_config(env_id, algo)
-    ours = PlasticA2C if algo == "plastic_a2c" else None
+    ours = {"plastic_a2c": PlasticA2C, "plastic_ppo": PlasticPPO}.get(algo)
     manager, model = experiment(env_id, RL_ZOO_NAMES.get(algo, algo))
     env = DummyVecEnv([lambda: gym.make(env_id)] * config.n_envs)
     other = (ours or type(model))(env=env, device="cpu", **config.kwargs())
@@ -167,14 +169,14 @@ def test_evaluation_is_on_a_batch_with_sampled_actions(experiment: Experiment, s
 def test_the_sampler_keeps_policy_kwargs(given: dict[str, Any]) -> None:
     optuna = pytest.importorskip("optuna")
     trial = optuna.create_study().ask()
-    settings = sample_plastic_a2c(trial, 4, 16, {}, policy_kwargs=given)
+    settings = sample_plastic(trial, 4, 16, {}, policy_kwargs=given)
     assert settings["gamma"] == 1 - trial.params["one_minus_gamma"]
     expected = {**given, "hidden_size": trial.params["hidden_size"]}
     if given.get("rule") == "oja":
         expected["eta"] = trial.params["eta"]
     assert settings["policy_kwargs"] == expected
     assert given.get("hidden_size", 7) == 7
-    converted = convert_plastic_a2c(trial.params)
+    converted = convert_plastic(trial.params)
     assert converted == {**settings, "policy_kwargs": converted["policy_kwargs"]}
     model = PlasticA2C("MlpPolicy", "CartPole-v1", device="cpu", **{**settings, "n_steps": 4})
     assert model.policy.hidden_size == expected["hidden_size"]
