@@ -6,7 +6,7 @@ Each names the argument, what was given and what is allowed. This module imports
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Any, TypeGuard
 
@@ -72,7 +72,7 @@ def check_open_fraction(name: str, value: object) -> float:
     return float(value)
 
 
-def check_choice(name: str, value: object, allowed: Sequence[str]) -> str:
+def check_choice(name: str, value: object, allowed: Collection[str]) -> str:
     """Return the value.
 
     Raises:

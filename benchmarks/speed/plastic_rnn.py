@@ -25,7 +25,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from plastic_rl.ops.plastic_rnn import PlasticParams, PlasticState, Recording, plastic_rnn, plastic_rnn_replay
+from plastic_rl.ops.plastic_rnn import (
+    RULES,
+    PlasticParams,
+    PlasticState,
+    Recording,
+    plastic_rnn,
+    plastic_rnn_replay,
+)
 from plastic_rl.ops.plastic_rnn.types import Backend
 
 # Largest error over a tensor relative to its largest element, both in float32.
@@ -78,14 +85,13 @@ class Problem:
         self.leaves = {"x": 0.5 * normal(config.steps, config.batch, n), "w": scale * normal(n, n)}
         if config.alpha != "none":
             self.leaves["alpha"] = scale * (normal(n, n) if config.alpha == "full" else torch.tensor(1.0))
-            if config.rule == "modulated":
-                self.leaves |= {
-                    "w_m": normal(n) / n**0.5,
-                    "b_m": torch.tensor(0.1),
-                    "fan_out": 0.1 * normal(n),
-                }
-            else:
-                self.leaves["eta"] = torch.tensor(config.eta)
+            make = {
+                "eta": lambda: torch.tensor(config.eta),
+                "w_m": lambda: normal(n) / n**0.5,
+                "b_m": lambda: torch.tensor(0.1),
+                "fan_out": lambda: 0.1 * normal(n),
+            }
+            self.leaves |= {name: make[name]() for name in RULES[config.rule].parameters}
         for leaf in self.leaves.values():
             leaf.requires_grad_()
         self.upstream = normal(config.steps, config.batch, n)
@@ -191,7 +197,8 @@ def measure(config: Config, repeats: int, bandwidth: float, with_memory: bool) -
 
 
 def describe(config: Config) -> list[str]:
-    eta = "" if config.rule == "modulated" or config.alpha == "none" else f"{config.eta:g}"
+    used = config.alpha != "none" and "eta" in RULES[config.rule].parameters
+    eta = f"{config.eta:g}" if used else ""
     return [str(config.n), str(config.steps), str(config.batch), config.rule, config.alpha, eta]
 
 
@@ -260,7 +267,7 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
     "batch": [{"batch": batch} for batch in (1, 2, 4, 16, 64)],
     "rule": [
         {"rule": rule, "alpha": alpha, "eta": eta}
-        for rule, eta in (("hebb", 0.01), ("oja", 0.01), ("modulated", 0.01), ("hebb", 0.3))
+        for rule, eta in (*((rule, 0.01) for rule in RULES), ("hebb", 0.3))
         for alpha in ("full", "homogeneous")
     ]
     + [{"alpha": "none"}],
@@ -277,7 +284,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=200, help="neurons")
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--batch", type=int, default=16, help="environments")
-    parser.add_argument("--rule", choices=("hebb", "oja", "modulated"), default="hebb")
+    parser.add_argument("--rule", choices=tuple(RULES), default="hebb")
     parser.add_argument("--alpha", choices=("full", "homogeneous", "none"), default="full")
     parser.add_argument("--eta", type=float, default=0.01)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

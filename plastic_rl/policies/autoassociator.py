@@ -7,11 +7,11 @@ from torch import Tensor
 
 from plastic_rl.arguments import check_choice, check_count, check_scale
 from plastic_rl.ops.plastic_rnn import (
-    BACKENDS,
     Activation,
     Backend,
     PlasticParams,
     Rule,
+    backend_names,
     initial_state,
     plastic_rnn,
     plastic_rnn_step_,
@@ -60,7 +60,7 @@ class Autoassociator(EpisodicNetwork):
     ) -> None:
         super().__init__()
         n = check_count("n_elements", n_elements) + 1
-        check_choice("backend", backend, BACKENDS)
+        check_choice("backend", backend, backend_names())
         self.backend: Backend = backend
         scale = check_scale("alpha_init", alpha_init)
         self.connections = PlasticConnections(

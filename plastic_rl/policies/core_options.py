@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args
 
 from plastic_rl.arguments import check_choice, check_open_fraction, check_positive, check_scale
-from plastic_rl.ops.plastic_rnn import ACTIVATIONS, BACKENDS, Activation, Backend, Rule, get_rule
+from plastic_rl.ops.plastic_rnn import ACTIVATIONS, Activation, Backend, Rule, backend_names, get_rule
 from plastic_rl.policies.connections import Alpha
 
 
@@ -43,7 +43,7 @@ class CoreOptions:
         get_rule(self.rule)
         check_choice("alpha", self.alpha, get_args(Alpha))
         check_choice("activation", self.activation, ACTIVATIONS)
-        check_choice("backend", self.backend, BACKENDS)
+        check_choice("backend", self.backend, backend_names())
         check_open_fraction("eta", self.eta)
         check_scale("w_init", self.w_init)
         check_scale("alpha_init", self.alpha_init)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from plastic_rl.ops.plastic_rnn import get_rule
 from plastic_rl.runs.plain_yaml import merge
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def sample_plastic(
         "max_grad_norm": trial.suggest_float("max_grad_norm", 0.1, 5.0, log=True),
         "hidden_size": trial.suggest_categorical("hidden_size", [50, 100, 200]),
     }
-    if given.get("alpha") != "none" and given.get("rule") != "modulated":
+    if given.get("alpha") != "none" and "eta" in get_rule(given.get("rule", "hebb")).parameters:
         drawn["eta"] = trial.suggest_float("eta", 0.001, 0.3, log=True)
     hyperparams = convert_plastic(drawn)
     trial.set_user_attr("gamma", hyperparams["gamma"])

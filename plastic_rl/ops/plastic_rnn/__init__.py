@@ -1,8 +1,13 @@
 """The plastic recurrent network as one operator: ``plastic_rnn(x, params, state, episode_starts)``."""
 
 from plastic_rl.ops.plastic_rnn.api import initial_state, plastic_rnn, plastic_rnn_step_
+from plastic_rl.ops.plastic_rnn.backends import BACKENDS, backend_names
+from plastic_rl.ops.plastic_rnn.protocols import OperatorBackend, Refusal, Tape
 from plastic_rl.ops.plastic_rnn.recording import Recording, plastic_rnn_replay
 from plastic_rl.ops.plastic_rnn.rules import (
+    ACTIVATIONS,
+    RULES,
+    RuleDefinition,
     RuleFunction,
     UnknownRuleError,
     get_rule,
@@ -12,11 +17,9 @@ from plastic_rl.ops.plastic_rnn.rules import (
     update_trace,
 )
 from plastic_rl.ops.plastic_rnn.state import batch_size, map_state, take_rows, tensors, zero_rows
+from plastic_rl.ops.plastic_rnn.tape import RerunTape
 from plastic_rl.ops.plastic_rnn.threads import torch_in_one_thread
 from plastic_rl.ops.plastic_rnn.types import (
-    ACTIVATIONS,
-    BACKENDS,
-    RULES,
     Activation,
     Backend,
     PlasticParams,
@@ -30,12 +33,18 @@ __all__ = [
     "RULES",
     "Activation",
     "Backend",
+    "OperatorBackend",
     "PlasticParams",
     "PlasticState",
     "Recording",
+    "Refusal",
+    "RerunTape",
     "Rule",
+    "RuleDefinition",
     "RuleFunction",
+    "Tape",
     "UnknownRuleError",
+    "backend_names",
     "batch_size",
     "get_rule",
     "initial_state",

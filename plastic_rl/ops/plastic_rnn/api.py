@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from plastic_rl.arguments import check_count
 from plastic_rl.ops.plastic_rnn import backends, checks
 from plastic_rl.ops.plastic_rnn.types import Backend, PlasticParams, PlasticState
 
@@ -19,11 +20,8 @@ def initial_state(params: PlasticParams, batch_size: int) -> PlasticState:
         ValueError: batch_size below 1, or parameters that do not fit their rule.
     """
     checks.check_params(params)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    n = params.n
-    m = n if params.plastic else 0
-    return PlasticState(params.w.new_zeros(batch_size, n), params.w.new_zeros(batch_size, m, m))
+    shapes = params.state_shapes(check_count("batch_size", batch_size))
+    return PlasticState(**{name: params.w.new_zeros(shape) for name, shape in shapes.items()})
 
 
 def plastic_rnn(
@@ -62,13 +60,13 @@ def plastic_rnn(
         ValueError: a wrong shape, dtype, device or a non-finite value, named.
         RuntimeError: an explicit backend that cannot run here, with the reason.
     """
-    chosen = backends.choose_backend(backend, x, params.rule)
+    chosen = backends.choose_backend(backend, x, params)
     checks.check_sequence(x, params, state, episode_starts, clamp, repeats)
     if state is None:
         state = initial_state(params, x.shape[1])
     if episode_starts is not None:
         episode_starts = episode_starts.bool()
-    return backends.load(chosen).plastic_rnn(x, params, state, episode_starts, clamp, repeats)
+    return chosen.sequence(x, params, state, episode_starts, clamp, repeats)
 
 
 def plastic_rnn_step_(
@@ -97,8 +95,8 @@ def plastic_rnn_step_(
         ValueError: a wrong shape, dtype or device, named. Values are not looked at: acting must be quick.
         RuntimeError: an explicit backend that cannot run here, with the reason.
     """
-    chosen = backends.choose_backend(backend, x, params.rule)
+    chosen = backends.choose_backend(backend, x, params)
     checks.check_step(x, params, state, episode_start, clamp)
     if episode_start is not None and episode_start.dtype != torch.bool:
         episode_start = episode_start.bool()
-    return backends.load(chosen).plastic_rnn_step_(x, params, state, episode_start, clamp)
+    return chosen.step(x, params, state, episode_start, clamp)

@@ -1,82 +1,64 @@
-"""Which code runs the operator."""
+"""Which code runs the operator: the table of backends, and the choice."""
 
 from __future__ import annotations
 
 import functools
-import importlib.util
 import logging
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn import reference
-from plastic_rl.ops.plastic_rnn.rules import is_registered
-from plastic_rl.ops.plastic_rnn.types import BACKENDS, RULES, Backend, Rule
+from plastic_rl.ops.plastic_rnn.numba import NumbaBackend
+from plastic_rl.ops.plastic_rnn.protocols import OperatorBackend, Refusal
+from plastic_rl.ops.plastic_rnn.reference import ReferenceBackend
+from plastic_rl.ops.plastic_rnn.types import Backend, PlasticParams
 
 logger = logging.getLogger(__name__)
 
 
-def choose_backend(backend: Backend, x: Tensor, rule: Rule = "hebb") -> str:
-    """The backend that runs for this input, ``reference`` or ``numba``; what ``auto`` takes is logged once.
+# In the order in which "auto" asks them.
+BACKENDS: dict[str, OperatorBackend] = {"numba": NumbaBackend(), "reference": ReferenceBackend()}
+
+
+def backend_names() -> tuple[str, ...]:
+    """What the argument ``backend`` takes."""
+    return ("auto", *BACKENDS)
+
+
+def choose_backend(backend: Backend, x: Tensor, params: PlasticParams) -> OperatorBackend:
+    """The backend that runs for tensors like x; what ``auto`` takes is logged once.
 
     Raises:
         ValueError: no such backend, or not for this device, dtype or rule.
-        RuntimeError: numba is asked for and not installed.
+        RuntimeError: a package is missing.
     """
     if backend == "auto":
-        return _choose(x.device.type, x.dtype, rule if is_registered(rule) else None)
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    if backend == "numba":
-        if x.device.type != "cpu" or x.dtype != torch.float32:
-            raise ValueError(
-                f"backend 'numba' takes float32 on the CPU, got {x.dtype} on {x.device}: "
-                "use 'reference' or 'auto'"
-            )
-        if is_registered(rule):
-            raise ValueError(
-                f"backend 'numba' is compiled for the rules {', '.join(RULES)}, got {rule!r}: "
-                "use 'reference' or 'auto'"
-            )
-        if not _numba_installed():
-            raise RuntimeError("backend 'numba' needs the package numba: python -m pip install numba")
-    return backend
+        return _first(x, params)
+    chosen = BACKENDS.get(backend)
+    if chosen is None:
+        raise ValueError(f"backend must be one of {', '.join(backend_names())}, got {backend!r}")
+    refusal = chosen.can_run(x, params)
+    if refusal is not None:
+        raise refusal.error(f"backend {backend!r} {refusal.reason}{refusal.remedy}")
+    return chosen
+
+
+def _first(x: Tensor, params: PlasticParams) -> OperatorBackend:
+    refusals: tuple[tuple[str, Refusal], ...] = ()
+    for name, backend in BACKENDS.items():
+        refusal = backend.can_run(x, params)
+        if refusal is None:
+            _say(name, x.dtype, x.device.type, refusals)
+            return backend
+        refusals = (*refusals, (name, refusal))
+    raise RuntimeError(f"no backend takes {x.dtype} on {x.device}")
 
 
 @functools.cache
-def _choose(device: str, dtype: torch.dtype, registered_rule: Rule | None) -> str:
-    if device == "cpu" and dtype == torch.float32:
-        if registered_rule is not None:
-            logger.warning(
-                "plastic_rnn: backend 'reference', many times slower, for the rule %r: only %s are compiled",
-                registered_rule,
-                ", ".join(RULES),
-            )
-            return "reference"
-        if _numba_installed():
-            logger.info("plastic_rnn: backend 'numba' for %s on the CPU", dtype)
-            return "numba"
-        logger.warning(
-            "plastic_rnn: backend 'reference', many times slower, because numba is not installed: "
-            "python -m pip install numba"
-        )
-        return "reference"
-    logger.info("plastic_rnn: backend 'reference' for %s on %s", dtype, device)
-    return "reference"
-
-
-def _numba_installed() -> bool:
-    return importlib.util.find_spec("numba") is not None
-
-
-@functools.cache
-def load(backend: str) -> ModuleType:
-    """The module of a backend, with ``plastic_rnn`` and ``plastic_rnn_step_`` as in ``reference``."""
-    if backend == "reference":
-        return reference
-    from plastic_rl.ops.plastic_rnn.numba import (
-        autograd,
-    )  # compiles nothing, but numba itself is slow to import
-
-    return autograd
+def _say(name: str, dtype: torch.dtype, device: str, refusals: tuple[tuple[str, Refusal], ...]) -> None:
+    where = "the CPU" if device == "cpu" else device
+    avoidable = [f"{other!r}, which {why.reason}" for other, why in refusals if why.avoidable]
+    if avoidable:
+        logger.warning("plastic_rnn: backend %r, many times slower than %s", name, "; ".join(avoidable))
+    else:
+        logger.info("plastic_rnn: backend %r for %s on %s", name, dtype, where)

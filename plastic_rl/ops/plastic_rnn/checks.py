@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn.rules import get_rule
-from plastic_rl.ops.plastic_rnn.types import ACTIVATIONS, PlasticParams, PlasticState
+from plastic_rl.ops.plastic_rnn.rules import ACTIVATIONS, get_rule
+from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
 Clamp = tuple[Tensor, Tensor]
 
@@ -52,11 +52,10 @@ def check_layout(
     for name, tensor in params.tensors().items():
         _check_like(f"params.{name}", tensor, x)
     if state is not None:
-        m = n if params.alpha is not None else 0
-        _check_shape("state.hidden", state.hidden, (batch, n))
-        _check_shape("state.trace", state.trace, (batch, m, m))
-        _check_like("state.hidden", state.hidden, x)
-        _check_like("state.trace", state.trace, x)
+        for name, shape in params.state_shapes(batch).items():
+            _check_shape(f"state.{name}", getattr(state, name), shape)
+        for name, part in state._asdict().items():
+            _check_like(f"state.{name}", part, x)
     if starts is not None:
         _check_shape("episode_starts", starts, x.shape[:-1])
         _check_device("episode_starts", starts, x)
@@ -114,8 +113,8 @@ def _check_values(
     if params.eta is not None and not 0 < params.eta.item() < 1:
         raise ValueError(f"params.eta must lie strictly between 0 and 1, got {params.eta.item()!r}")
     if state is not None:
-        _check_finite("state.hidden", state.hidden)
-        _check_finite("state.trace", state.trace)
+        for name, part in state._asdict().items():
+            _check_finite(f"state.{name}", part)
     if starts is not None and starts.dtype != torch.bool and not ((starts == 0) | (starts == 1)).all():
         raise ValueError("episode_starts must be bool, or 0 and 1, got other values")
     if clamp is not None:

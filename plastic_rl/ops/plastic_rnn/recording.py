@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from plastic_rl.arguments import check_count
 from plastic_rl.ops.plastic_rnn import backends, checks
-from plastic_rl.ops.plastic_rnn.api import plastic_rnn, plastic_rnn_step_
 from plastic_rl.ops.plastic_rnn.types import Backend, PlasticParams, PlasticState
 
 
@@ -39,41 +37,28 @@ class Recording:
     def __init__(
         self, n_steps: int, params: PlasticParams, state: PlasticState, backend: Backend = "auto"
     ) -> None:
-        if n_steps < 1:
-            raise ValueError(f"n_steps must be at least 1, got {n_steps}")
-        self.n_steps = n_steps
+        self.n_steps = check_count("n_steps", n_steps)
         self.backend = backend
-        chosen = backends.choose_backend(backend, state.hidden, params.rule)
+        chosen = backends.choose_backend(backend, state.hidden, params)
         checks.check_step(state.hidden, params, state, None, None)
         batch, n = state.hidden.shape
         self.y = state.hidden.new_full((n_steps, batch, n), float("nan")).detach()
         self.episode_starts = torch.zeros(n_steps, batch, dtype=torch.bool, device=state.hidden.device)
-        self._initial_hidden = torch.empty_like(state.hidden, requires_grad=False)
         # Indexing a list costs less than indexing a tensor.
         self._rows, self._start_rows = list(self.y), list(self.episode_starts)
-        # The fused form for networks with a trace; a plain network has nothing that would be worth keeping.
-        self._tape: Any = None
-        if chosen == "numba" and params.plastic:
-            from plastic_rl.ops.plastic_rnn.numba.tape import Tape  # imports numba
-
-            self._tape = Tape(self._initial_hidden, self.episode_starts, self.y)
+        self._tape = chosen.tape(params, self.episode_starts, self.y)
         self.reset(params, state)
 
     def reset(self, params: PlasticParams, state: PlasticState | None = None) -> None:
         """Begin again with these parameters, from ``state`` (copied) or from where the last rollout ended."""
         state = self.state if state is None else state
         checks.check_step(state.hidden, params, state, None, None)
-        if state.hidden.shape != self._initial_hidden.shape:
+        if state.hidden.shape != self.y.shape[1:]:
             raise ValueError(
-                f"state.hidden must be {tuple(self._initial_hidden.shape)}, got {tuple(state.hidden.shape)}"
+                f"state.hidden must be {tuple(self.y.shape[1:])}, got {tuple(state.hidden.shape)}"
             )
-        self._initial_hidden.copy_(state.hidden.detach())
+        self._tape.reset(params, state)
         self.length = 0
-        if self._tape is None:
-            self._initial_trace = state.trace.detach().clone()
-            self._state = PlasticState(self._initial_hidden.clone(), self._initial_trace.clone())
-        else:
-            self._tape.reset(params, state.trace)
 
     def step(self, x: Tensor, episode_start: Tensor, params: PlasticParams) -> Tensor:
         """Take one step, without gradients.
@@ -101,26 +86,19 @@ class Recording:
         if episode_start.shape != y.shape[:1]:
             raise ValueError(f"episode_start must be ({y.shape[0]},), got {tuple(episode_start.shape)}")
         self._start_rows[t].copy_(episode_start)
-        if self._tape is None:
-            y.copy_(plastic_rnn_step_(x, params, self._state, episode_start, backend=self.backend))
-        else:
-            self._tape.step(t, x)
+        self._tape.step(t, x)
         self.length = t + 1
         return y
 
     @property
     def initial_state(self) -> PlasticState:
-        """The state before the first step."""
-        trace = self._initial_trace if self._tape is None else self._tape.trace(0)
-        return PlasticState(self._initial_hidden, trace)
+        """The state before the first step; a copy."""
+        return self._tape.state(0)
 
     @property
     def state(self) -> PlasticState:
         """The state after the last step taken; a copy."""
-        if self._tape is None:
-            return self._state.clone()
-        hidden = self._initial_hidden if self.length == 0 else self.y[self.length - 1]
-        return PlasticState(hidden.clone(), self._tape.trace(self.length))
+        return self._tape.state(self.length)
 
 
 def plastic_rnn_replay(x: Tensor, params: PlasticParams, recording: Recording) -> tuple[Tensor, PlasticState]:
@@ -145,8 +123,5 @@ def plastic_rnn_replay(x: Tensor, params: PlasticParams, recording: Recording) -
         raise ValueError(f"recording must be complete, got {recording.length} of {recording.n_steps} steps")
     if x.shape != recording.y.shape:
         raise ValueError(f"x must be {tuple(recording.y.shape)}, as recorded, got {tuple(x.shape)}")
-    if recording._tape is None:
-        state = recording.initial_state
-        return plastic_rnn(x, params, state, recording.episode_starts, backend=recording.backend)
     checks.check_layout(x, params, None, None, None)
     return recording._tape.replay(x, params)

@@ -8,11 +8,53 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from plastic_rl.ops.plastic_rnn.protocols import Refusal
 from plastic_rl.ops.plastic_rnn.rules import activate, update_trace
+from plastic_rl.ops.plastic_rnn.tape import RerunTape
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
 
-def plastic_rnn(
+class ReferenceBackend:
+    """Plain torch: runs everything."""
+
+    def can_run(self, x: Tensor, params: PlasticParams) -> Refusal | None:
+        """Always."""
+        return None
+
+    def sequence(
+        self,
+        x: Tensor,
+        params: PlasticParams,
+        state: PlasticState,
+        episode_starts: Tensor | None,
+        clamp: tuple[Tensor, Tensor] | None,
+        repeats: Tensor | None,
+    ) -> tuple[Tensor, PlasticState]:
+        """One step after the other."""
+        return run(x, params, state, episode_starts, clamp, repeats)
+
+    @torch.no_grad()
+    def step(
+        self,
+        x: Tensor,
+        params: PlasticParams,
+        state: PlasticState,
+        episode_start: Tensor | None,
+        clamp: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
+        """One step that overwrites the state."""
+        before = state if episode_start is None else state.zeroed(episode_start)
+        after = step(x, params, before, clamp)
+        for old, new in zip(state, after, strict=True):
+            old.copy_(new)
+        return after.hidden
+
+    def tape(self, params: PlasticParams, episode_starts: Tensor, y: Tensor) -> RerunTape:
+        """Steps now, the sequence with autograd's graph afterwards."""
+        return RerunTape(self, episode_starts, y)
+
+
+def run(
     x: Tensor,
     params: PlasticParams,
     state: PlasticState,
@@ -33,7 +75,7 @@ def plastic_rnn(
     counts = [1] * x.shape[0] if repeats is None else repeats.tolist()
     for t in range(x.shape[0]):
         if episode_starts is not None:
-            state = reset_state(state, episode_starts[t])
+            state = state.zeroed(episode_starts[t])
         for _ in range(counts[t]):
             state = step(x[t], params, state, None if clamp is None else (clamp[0][t], clamp[1][t]))
         outputs.append(state.hidden)
@@ -60,32 +102,3 @@ def step(
     if params.alpha is not None:
         trace = update_trace(trace, hidden, y, params)
     return PlasticState(y, trace)
-
-
-@torch.no_grad()
-def plastic_rnn_step_(
-    x: Tensor,
-    params: PlasticParams,
-    state: PlasticState,
-    episode_start: Tensor | None = None,
-    clamp: tuple[Tensor, Tensor] | None = None,
-) -> Tensor:
-    """One step that overwrites the state.
-
-    x: (B, N)
-    episode_start: (B,) bool
-    returns: y (B, N)
-    """
-    before = state if episode_start is None else reset_state(state, episode_start)
-    after = step(x, params, before, clamp)
-    state.hidden.copy_(after.hidden)
-    state.trace.copy_(after.trace)
-    return after.hidden
-
-
-def reset_state(state: PlasticState, episode_start: Tensor) -> PlasticState:
-    """Zero the rows of the state where an episode starts. episode_start: (B,) bool."""
-    # Filled, not multiplied: a row that has gone to infinity is forgotten like any other.
-    hidden = state.hidden.masked_fill(episode_start[:, None], 0.0)
-    trace = state.trace.masked_fill(episode_start[:, None, None], 0.0)
-    return PlasticState(hidden, trace)

@@ -9,13 +9,16 @@ so a rule is two vectors computed from the new activations: the decay d and the 
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn.types import RULES, Activation, PlasticParams, Rule
+from plastic_rl.ops.plastic_rnn.types import Activation, PlasticParams, Rule
 
 RuleFunction = Callable[[Tensor, PlasticParams], tuple[Tensor, Tensor]]
 
@@ -23,12 +26,60 @@ RuleFunction = Callable[[Tensor, PlasticParams], tuple[Tensor, Tensor]]
 _PARAMETERS = ("eta", "w_m", "b_m", "fan_out")
 
 
-class RuleDefinition(NamedTuple):
-    """All that is known about a rule; see `register_rule`."""
+@dataclass(frozen=True)
+class RuleDefinition:
+    """All that is known about a rule: everything that runs, packs or differentiates one asks here.
 
+    Args:
+        name: what users call it.
+        decay_and_gain, parameters, trace_clip: see `register_rule`.
+        smallest_decay: of any update, from the parameters and a bound on the size of all activations, so that
+            backends know for how many updates the trace can be computed backwards; None where it cannot be.
+        code: the number by which the fused kernels know the rule, None where they do not.
+    """
+
+    name: str
     decay_and_gain: RuleFunction
     parameters: tuple[str, ...] = ("eta",)
     trace_clip: bool = False
+    smallest_decay: Callable[[PlasticParams, float], float] | None = None
+    code: int | None = None
+
+    def span_to_undo(self, params: PlasticParams, bound: float, amplification: float) -> int:
+        """Over how many updates in a row H_t = (H_{t+1} - g y) / d multiplies errors by no more than this.
+
+        params: of a network with a trace
+        bound: on the size of the activations that a clamp sets, 0 without one
+        amplification: above 1
+        returns: the number of updates, 0 where not even one can be undone
+        """
+        if self.smallest_decay is None or self.trace_clip:
+            return 0
+        decay = self.smallest_decay(params, max(bound, ACTIVATIONS[params.activation].bound))
+        if decay <= 0:
+            return 0
+        return sys.maxsize if decay >= 1 else int(math.log(amplification) / -math.log(decay))
+
+
+class ActivationDefinition(NamedTuple):
+    """A nonlinearity sigma of Eq. 1, elementwise.
+
+    function: of a tensor
+    bound: on the size of what it returns
+    code: the number by which the fused kernels know it
+    """
+
+    function: Callable[[Tensor], Tensor]
+    bound: float
+    code: int
+
+
+ACTIVATIONS: dict[str, ActivationDefinition] = {
+    "tanh": ActivationDefinition(torch.tanh, 1.0, code=0),
+    "sigmoid": ActivationDefinition(torch.sigmoid, 1.0, code=1),
+    "relu": ActivationDefinition(torch.relu, math.inf, code=2),
+    "linear": ActivationDefinition(lambda pre: pre, math.inf, code=3),
+}
 
 
 def hebb(y: Tensor, params: PlasticParams) -> tuple[Tensor, Tensor]:
@@ -52,11 +103,33 @@ def modulated(y: Tensor, params: PlasticParams) -> tuple[Tensor, Tensor]:
     return torch.ones_like(y), params.fan_out * signal * y
 
 
-_RULES: dict[str, RuleDefinition] = {
-    "hebb": RuleDefinition(hebb),
-    "oja": RuleDefinition(oja),
-    "modulated": RuleDefinition(modulated, ("w_m", "b_m", "fan_out"), trace_clip=True),
+def _smallest_decay_of_hebb(params: PlasticParams, bound: float) -> float:
+    return 1 - _checked_eta(params)
+
+
+def _smallest_decay_of_oja(params: PlasticParams, bound: float) -> float:
+    return 1 - _checked_eta(params) * bound**2
+
+
+def _checked_eta(params: PlasticParams) -> float:
+    assert params.eta is not None
+    eta = params.eta.item()
+    if not 0 < eta < 1:  # acting does not look at values, and a network that has diverged comes by here
+        raise ValueError(f"params.eta must lie strictly between 0 and 1, got {eta!r}")
+    return eta
+
+
+# The built-in rules: those for which there are fused kernels.
+RULES: dict[str, RuleDefinition] = {
+    definition.name: definition
+    for definition in (
+        RuleDefinition("hebb", hebb, smallest_decay=_smallest_decay_of_hebb, code=0),
+        RuleDefinition("oja", oja, smallest_decay=_smallest_decay_of_oja, code=1),
+        RuleDefinition("modulated", modulated, ("w_m", "b_m", "fan_out"), trace_clip=True, code=2),
+    )
 }
+# These, and those that users register.
+_RULES = dict(RULES)
 
 
 class UnknownRuleError(ValueError):
@@ -107,7 +180,7 @@ def register_rule(
         raise ValueError(f"parameters must be some of {', '.join(_PARAMETERS)}, got {parameters!r}")
     if not isinstance(trace_clip, bool):
         raise ValueError(f"trace_clip must be true or false, got {trace_clip!r}")
-    _RULES[name] = RuleDefinition(decay_and_gain, tuple(parameters), trace_clip)
+    _RULES[name] = RuleDefinition(name, decay_and_gain, tuple(parameters), trace_clip)
 
 
 def rule_names() -> tuple[str, ...]:
@@ -187,10 +260,4 @@ def try_rule(params: PlasticParams) -> None:
 
 def activate(pre: Tensor, activation: Activation) -> Tensor:
     """Apply the nonlinearity sigma of Eq. 1, elementwise."""
-    if activation == "tanh":
-        return torch.tanh(pre)
-    if activation == "sigmoid":
-        return torch.sigmoid(pre)
-    if activation == "relu":
-        return torch.relu(pre)
-    return pre
+    return ACTIVATIONS[activation].function(pre)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from torch import Tensor
 
 from plastic_rl.ops.plastic_rnn.state import map_state, take_rows, zero_rows
 
-BuiltInRule = Literal["hebb", "oja", "modulated"]
-# A built-in rule, or the name of one that was given to register_rule.
-Rule: TypeAlias = BuiltInRule | str
+# The name of a built-in rule, or of one that was given to register_rule.
+Rule: TypeAlias = Literal["hebb", "oja", "modulated"] | str
 Activation = Literal["tanh", "sigmoid", "relu", "linear"]
-Backend = Literal["auto", "reference", "numba"]
-
-RULES: tuple[str, ...] = get_args(BuiltInRule)
-ACTIVATIONS: tuple[str, ...] = get_args(Activation)
-BACKENDS: tuple[str, ...] = get_args(Backend)
+# The name of a backend, or "auto" for the first that can run.
+Backend: TypeAlias = Literal["auto", "reference", "numba"] | str
 
 
 class PlasticState(NamedTuple):
@@ -96,6 +92,11 @@ class PlasticParams:
     def plastic(self) -> bool:
         """Whether there is a trace at all."""
         return self.alpha is not None
+
+    def state_shapes(self, batch_size: int) -> dict[str, tuple[int, ...]]:
+        """The shape of each part of the state."""
+        m = self.n if self.plastic else 0
+        return {"hidden": (batch_size, self.n), "trace": (batch_size, m, m)}
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors among the parameters, by name: those that this rule and this alpha use."""

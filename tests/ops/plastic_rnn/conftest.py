@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn import PlasticParams, PlasticState, plastic_rnn
+from plastic_rl.ops.plastic_rnn import PlasticParams, PlasticState, get_rule, plastic_rnn
 
 # Largest error over a tensor, relative to its largest element.
 TOLERANCE = {torch.float32: 3e-4, torch.float64: 1e-10}
@@ -30,16 +30,12 @@ class Problem:
     repeats: Tensor | None = None
 
     def params(self, leaves: dict[str, Tensor]) -> PlasticParams:
+        of_params = {name: leaf for name, leaf in leaves.items() if name not in ("x", *PlasticState._fields)}
         return PlasticParams(
-            w=leaves["w"],
-            alpha=leaves.get("alpha"),
-            eta=leaves.get("eta"),
             rule=self.rule,
             activation=self.activation,
-            w_m=leaves.get("w_m"),
-            b_m=leaves.get("b_m"),
-            fan_out=leaves.get("fan_out"),
             trace_clip=CLIP,
+            **of_params,
         )
 
     def fresh_leaves(self, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -107,12 +103,14 @@ def make_problem(
         leaves["alpha"] = scale * normal(n, n)
     elif alpha == "homogeneous":
         leaves["alpha"] = torch.tensor(0.3 / n**0.5, dtype=torch.float64)
-    if plastic and rule == "modulated":
-        leaves["w_m"] = normal(n) / n**0.5
-        leaves["b_m"] = torch.tensor(0.2, dtype=torch.float64)
-        leaves["fan_out"] = 0.5 * normal(n)
-    elif plastic:
-        leaves["eta"] = torch.tensor(eta, dtype=torch.float64)
+    if plastic:
+        make = {
+            "eta": lambda: torch.tensor(eta, dtype=torch.float64),
+            "w_m": lambda: normal(n) / n**0.5,
+            "b_m": lambda: torch.tensor(0.2, dtype=torch.float64),
+            "fan_out": lambda: 0.5 * normal(n),
+        }
+        leaves |= {name: make[name]() for name in get_rule(rule).parameters}
     leaves["hidden"] = torch.tanh(normal(batch, n))
     leaves["trace"] = 0.2 * normal(batch, n, n) if plastic else torch.zeros(batch, 0, 0, dtype=torch.float64)
 

@@ -4,13 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from plastic_rl.ops.plastic_rnn import PlasticState, initial_state, plastic_rnn, plastic_rnn_step_
+from plastic_rl.ops.plastic_rnn import (
+    BACKENDS,
+    RULES,
+    PlasticState,
+    initial_state,
+    plastic_rnn,
+    plastic_rnn_step_,
+)
 
-RULES = ("hebb", "oja", "modulated")
 ALPHAS = ("full", "homogeneous", "none")
-BACKENDS = [("numba", torch.float32), ("reference", torch.float64)]
-
-parametrize_backends = pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
+parametrize_backends = pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [(name, torch.float64 if name == "reference" else torch.float32) for name in BACKENDS],
+)
 
 
 @parametrize_backends

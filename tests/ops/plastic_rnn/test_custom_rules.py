@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from plastic_rl.ops.plastic_rnn import (
+    RULES,
     PlasticParams,
     PlasticState,
     Recording,
@@ -127,24 +128,25 @@ def test_steps_and_recordings_equal_the_sequence(make_problem):
 
 
 def test_auto_says_once_why_it_takes_the_reference(caplog):
-    backends._choose.cache_clear()
+    backends._say.cache_clear()
     register_rule("own", own_hebb)
     x, params = torch.zeros(2, 3, 5), some_params("own")
     with caplog.at_level(logging.INFO, logger="plastic_rl"):
         for _ in range(3):
             plastic_rnn(x, params)
-    backends._choose.cache_clear()
+    backends._say.cache_clear()
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
-        "plastic_rnn: backend 'reference', many times slower, for the rule 'own': "
-        "only hebb, oja, modulated are compiled"
+        "plastic_rnn: backend 'reference', many times slower than 'numba', which is compiled for the rules "
+        f"{', '.join(RULES)}, got 'own'"
     )
 
 
 def test_numba_refuses_a_rule_that_is_not_built_in(monkeypatch):
     register_rule("own", own_hebb)
-    monkeypatch.setattr(backends, "load", lambda name: pytest.fail("a backend was reached"))
+    for form in ("sequence", "step", "tape"):
+        monkeypatch.setattr(backends.BACKENDS["numba"], form, lambda *_: pytest.fail("a backend was reached"))
     params = some_params("own")
     state = PlasticState(torch.zeros(3, 5), torch.zeros(3, 5, 5))
     message = "backend 'numba' is compiled for the rules hebb, oja, modulated, got 'own': use 'reference'"
@@ -189,7 +191,8 @@ def test_what_cannot_be_registered(arguments, options, message):
 def test_a_rule_can_be_replaced():
     register_rule("own", own_hebb)
     register_rule("own", own_oja, trace_clip=True, overwrite=True)
-    assert rules.get_rule("own") == (own_oja, ("eta",), True)
+    own = rules.get_rule("own")
+    assert (own.decay_and_gain, own.parameters, own.trace_clip) == (own_oja, ("eta",), True)
     assert rule_names() == ("hebb", "oja", "modulated", "own")
 
 

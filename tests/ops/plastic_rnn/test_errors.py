@@ -181,13 +181,19 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference", "auto"])
+def no_backend_runs(monkeypatch):
+    for backend in backends.BACKENDS.values():
+        for form in ("sequence", "step", "tape"):
+            monkeypatch.setattr(backend, form, lambda *_: pytest.fail("a backend was reached"))
+
+
+@pytest.mark.parametrize("backend", backends.backend_names())
 @pytest.mark.parametrize("case", CASES)
 def test_bad_input_is_refused(case, backend, monkeypatch):
     change, message = CASES[case]
     arguments = good_arguments()
     change(arguments)
-    monkeypatch.setattr(backends, "load", lambda name: pytest.fail("a backend was reached"))
+    no_backend_runs(monkeypatch)
     if backend == "numba" and arguments["x"].dtype != torch.float32:
         message = "backend 'numba' takes float32 on the CPU"
     with pytest.raises(ValueError, match=message) as error:
@@ -227,18 +233,18 @@ def test_a_bad_step_is_refused(change, message):
 
 
 def test_initial_state_needs_a_batch():
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got 0"):
         initial_state(good_arguments()["params"], 0)
 
 
 def test_an_explicit_backend_that_cannot_run_says_why(monkeypatch):
     arguments = good_arguments()
-    with pytest.raises(ValueError, match="backend must be one of auto, reference, numba, got 'triton'"):
+    with pytest.raises(ValueError, match="backend must be one of auto, numba, reference, got 'triton'"):
         plastic_rnn(**arguments, backend="triton")
     params = PlasticParams(w=torch.zeros(N, N).double())
     with pytest.raises(ValueError, match=r"float32 on the CPU, got torch\.float64 on cpu"):
         plastic_rnn(torch.zeros(T, B, N).double(), params, backend="numba")
-    monkeypatch.setattr(backends, "_numba_installed", lambda: False)
+    monkeypatch.setattr(backends.BACKENDS["numba"], "_installed", False)
     with pytest.raises(RuntimeError, match="python -m pip install numba"):
         plastic_rnn(**arguments, backend="numba")
 
@@ -252,13 +258,13 @@ def test_an_explicit_backend_that_cannot_run_says_why(monkeypatch):
     ],
 )
 def test_auto_logs_its_choice_once(monkeypatch, caplog, dtype, installed, expected, level):
-    monkeypatch.setattr(backends, "_numba_installed", lambda: installed)
-    backends._choose.cache_clear()
-    x = torch.zeros(1, dtype=dtype)
+    monkeypatch.setattr(backends.BACKENDS["numba"], "_installed", installed)
+    backends._say.cache_clear()
+    x, params = torch.zeros(1, dtype=dtype), good_arguments()["params"]
     with caplog.at_level(logging.INFO, logger="plastic_rl"):
-        choices = [backends.choose_backend("auto", x) for _ in range(3)]
-    backends._choose.cache_clear()
-    assert choices == [expected] * 3
+        choices = [backends.choose_backend("auto", x, params) for _ in range(3)]
+    backends._say.cache_clear()
+    assert choices == [backends.BACKENDS[expected]] * 3
     assert [record.levelno for record in caplog.records] == [level]
     assert expected in caplog.text
 

@@ -3,13 +3,20 @@
 import pytest
 import torch
 
-from plastic_rl.ops.plastic_rnn import PlasticState, Recording, plastic_rnn, plastic_rnn_replay
+from plastic_rl.ops.plastic_rnn import (
+    BACKENDS,
+    RULES,
+    PlasticState,
+    Recording,
+    plastic_rnn,
+    plastic_rnn_replay,
+)
 
-RULES = ("hebb", "oja", "modulated")
 ALPHAS = ("full", "homogeneous", "none")
-BACKENDS = [("numba", torch.float32), ("reference", torch.float64)]
-
-parametrize_backends = pytest.mark.parametrize(("backend", "dtype"), BACKENDS)
+parametrize_backends = pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [(name, torch.float64 if name == "reference" else torch.float32) for name in BACKENDS],
+)
 
 
 def record(problem, backend, dtype, recording=None, steps=None):
@@ -98,7 +105,7 @@ def test_misuse_is_refused(make_problem):
         partial.step(leaves["x"][0].detach().double(), problem.episode_starts[0], params)
     with pytest.raises(ValueError, match="episode_start must be"):
         partial.step(leaves["x"][0].detach(), problem.episode_starts[0, :1], params)
-    with pytest.raises(ValueError, match="n_steps must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="n_steps must be an integer of at least 1, got 0"):
         Recording(0, params, full.state)
     with pytest.raises(ValueError, match=r"state\.hidden must be \(3, 9\), got \(2, 9\)"):
         full.reset(params, PlasticState(*(part[:2] for part in full.state)))

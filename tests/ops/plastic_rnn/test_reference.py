@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
-from plastic_rl.ops.plastic_rnn import PlasticState, plastic_rnn
+from plastic_rl.ops.plastic_rnn import RULES, PlasticState, plastic_rnn
 
-RULES = ("hebb", "oja", "modulated")
 ALPHAS = ("full", "homogeneous", "none")
 
 

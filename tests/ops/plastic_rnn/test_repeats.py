@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-RULES = ("hebb", "oja", "modulated")
+from plastic_rl.ops.plastic_rnn import ACTIVATIONS, RULES
+
 ALPHAS = ("full", "homogeneous", "none")
 
 
@@ -69,7 +70,7 @@ def test_parity(make_problem, assert_same, rule, alpha, eta, resets):
         assert_same(problem.run("numba", torch.float32), expected, torch.float32)
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "relu", "linear"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("rule", RULES)
 def test_parity_of_activations(make_problem, assert_same, rule, activation):
     problem = make_repeated(make_problem, rule, activation=activation, n=16)

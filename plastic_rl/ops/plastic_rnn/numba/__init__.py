@@ -1,1 +1,72 @@
-"""The fused CPU backend: float32, compiled with numba, imported only when it is used."""
+"""The fused CPU backend: float32, compiled with numba, which is imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cached_property
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from plastic_rl.ops.plastic_rnn.protocols import Refusal, Tape
+from plastic_rl.ops.plastic_rnn.rules import RULES, is_registered
+from plastic_rl.ops.plastic_rnn.tape import RerunTape
+from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
+
+
+class NumbaBackend:
+    """Compiled kernels for the rules that have a code."""
+
+    @cached_property
+    def _installed(self) -> bool:
+        return importlib.util.find_spec("numba") is not None
+
+    @cached_property
+    def _autograd(self) -> ModuleType:
+        from plastic_rl.ops.plastic_rnn.numba import autograd  # compiles nothing, but numba is slow to import
+
+        return autograd
+
+    def can_run(self, x: Tensor, params: PlasticParams) -> Refusal | None:
+        """Only float32 on the CPU, and the built-in rules."""
+        if x.dtype != torch.float32 or x.device.type != "cpu":
+            return Refusal(f"takes float32 on the CPU, got {x.dtype} on {x.device}")
+        if is_registered(params.rule):
+            fused = ", ".join(RULES)
+            return Refusal(f"is compiled for the rules {fused}, got {params.rule!r}", avoidable=True)
+        if not self._installed:
+            install = "needs the package numba: python -m pip install numba"
+            return Refusal(install, RuntimeError, remedy="", avoidable=True)
+        return None
+
+    def sequence(
+        self,
+        x: Tensor,
+        params: PlasticParams,
+        state: PlasticState,
+        episode_starts: Tensor | None,
+        clamp: tuple[Tensor, Tensor] | None,
+        repeats: Tensor | None,
+    ) -> tuple[Tensor, PlasticState]:
+        """Every environment through all its steps, in the cache of one core."""
+        return self._autograd.sequence(x, params, state, episode_starts, clamp, repeats)
+
+    def step(
+        self,
+        x: Tensor,
+        params: PlasticParams,
+        state: PlasticState,
+        episode_start: Tensor | None,
+        clamp: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
+        """One step on row-major matrices."""
+        return self._autograd.step(x, params, state, episode_start, clamp)
+
+    def tape(self, params: PlasticParams, episode_starts: Tensor, y: Tensor) -> Tape:
+        """Keeps traces now and then; a plain network has nothing that would be worth keeping."""
+        if not params.plastic:
+            return RerunTape(self, episode_starts, y)
+        from plastic_rl.ops.plastic_rnn.numba.tape import NumbaTape
+
+        return NumbaTape(episode_starts, y)

@@ -5,23 +5,45 @@ This module imports numba: it is imported only when the backend is used.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from plastic_rl.ops.plastic_rnn.numba import backward as numba_backward
+from plastic_rl.ops.plastic_rnn.numba import backward as backward_kernels
 from plastic_rl.ops.plastic_rnn.numba import forward as kernels
-from plastic_rl.ops.plastic_rnn.numba import memory as memory
-from plastic_rl.ops.plastic_rnn.numba.gradients import downstream, gradients, upstream, weight_gradient
-from plastic_rl.ops.plastic_rnn.numba.rules import History
+from plastic_rl.ops.plastic_rnn.numba import memory
+from plastic_rl.ops.plastic_rnn.numba.gradients import (
+    Inputs,
+    Outgoing,
+    downstream,
+    gradients,
+    upstream,
+    weight_gradient,
+)
+from plastic_rl.ops.plastic_rnn.numba.structs import History
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
 
-def plastic_rnn(
+class Call(NamedTuple):
+    """What a sequence is run with beside the tensors that gradients flow to.
+
+    starts: (T, B) bool
+    values, masks: (T, B, N), the clamp, or (T, B, 0) for none
+    counts: (T,), how often each step updates the trace
+    """
+
+    params: PlasticParams
+    starts: Tensor
+    values: Tensor
+    masks: Tensor
+    counts: np.ndarray
+
+
+def sequence(
     x: Tensor,
     params: PlasticParams,
     state: PlasticState,
@@ -72,18 +94,18 @@ def _run(
     """The sequence form without repeats; counts: (T,), how often each step updates the trace."""
     starts = torch.zeros(x.shape[:2], dtype=torch.bool) if episode_starts is None else episode_starts
     values, masks = memory.no_clamp(x) if clamp is None else clamp
-    p = params
-    tensors = (x, *state, p.w, p.alpha, p.eta, p.w_m, p.b_m, p.fan_out)
-    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
-        run = _Plain if params.alpha is None else _Plastic
-        y, hidden, trace = run.apply(*tensors, starts, values.detach(), masks, params, counts)
+    call = Call(params, starts, values.detach(), masks, counts)
+    inputs = Inputs.of(x, params, state)
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
+        function = _Plastic if params.plastic else _Plain
+        y, hidden, trace = function.apply(call, *inputs)
         return y, PlasticState(hidden, trace)
-    inputs = x, params, state, starts, values, masks, counts
-    y, trace, _ = _forward(*inputs, memory.prepare(params), memory.no_plan(x.shape[0]), keep=False)
+    prepared, plan = memory.prepare(params), memory.no_plan(x.shape[0])
+    y, trace, _ = _forward(call, inputs, prepared, plan, keep=False)
     return y, PlasticState(y[-1].clone(), trace)
 
 
-def plastic_rnn_step_(
+def step(
     x: Tensor,
     params: PlasticParams,
     state: PlasticState,
@@ -94,7 +116,7 @@ def plastic_rnn_step_(
     hidden, trace = state
     if not (hidden.is_contiguous() and trace.is_contiguous()):
         dense = PlasticState(hidden.detach().contiguous(), trace.detach().contiguous())
-        out = plastic_rnn_step_(x, params, dense, episode_start, clamp)
+        out = step(x, params, dense, episode_start, clamp)
         hidden.detach().copy_(dense.hidden)
         trace.detach().copy_(dense.trace)
         return out
@@ -134,23 +156,20 @@ def plastic_rnn_step_(
 
 class _Plastic(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, hidden: Tensor, trace: Tensor, *rest: Any
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        *_, starts, values, masks, params, counts = rest
-        prepared = memory.prepare(params)
-        plan = memory.plan(params, values.numpy(), counts)
-        inputs = x, params, PlasticState(hidden, trace), starts, values, masks, counts
-        y, trace_out, history = _forward(*inputs, prepared, plan, keep=True)
-        ctx.save_for_backward(hidden, starts, y, masks)
-        ctx.prepared, ctx.params, ctx.traces = prepared, params, history.traces
-        ctx.plan, ctx.counts = plan, counts
+    def forward(ctx: Any, call: Call, *tensors: Any) -> tuple[Tensor, Tensor, Tensor]:
+        inputs = Inputs(*tensors)
+        prepared = memory.prepare(call.params)
+        plan = memory.plan(call.params, call.values.numpy(), call.counts)
+        y, trace_out, history = _forward(call, inputs, prepared, plan, keep=True)
+        ctx.save_for_backward(inputs.hidden, call.starts, y, call.masks)
+        ctx.prepared, ctx.params, ctx.traces = prepared, call.params, history.traces
+        ctx.plan, ctx.counts = plan, call.counts
         ctx.set_materialize_grads(False)
         return y, y[-1].clone(), trace_out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor | None, dhidden: Tensor | None, dtrace: Tensor | None) -> tuple:
+    def backward(ctx: Any, *outgoing: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, starts, y, masks = ctx.saved_tensors
         history = _history(hidden, starts, y, ctx.traces, ctx.plan, ctx.counts)
         result = gradients(
@@ -159,43 +178,39 @@ class _Plastic(torch.autograd.Function):
             history,
             ctx.plan.undo,
             memory.as_array(masks),
-            dy,
-            dhidden,
-            dtrace,
-            ctx.needs_input_grad,
+            Outgoing(*outgoing),
+            Inputs(*ctx.needs_input_grad[1:]),
         )
-        return (*result, None, None, None, None, None)
+        return None, *result
 
 
 class _Plain(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, hidden: Tensor, trace: Tensor, *rest: Any
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        *_, starts, values, masks, params, counts = rest
-        prepared = memory.prepare(params)
-        inputs = x, params, PlasticState(hidden, trace), starts, values, masks, counts
-        y, trace_out, _ = _forward(*inputs, prepared, memory.no_plan(x.shape[0]), keep=False)
-        ctx.save_for_backward(hidden, starts, y, masks, params.w)
+    def forward(ctx: Any, call: Call, *tensors: Any) -> tuple[Tensor, Tensor, Tensor]:
+        inputs = Inputs(*tensors)
+        prepared, plan = memory.prepare(call.params), memory.no_plan(len(call.counts))
+        y, trace_out, _ = _forward(call, inputs, prepared, plan, keep=False)
+        ctx.save_for_backward(inputs.hidden, call.starts, y, call.masks, inputs.w)
         ctx.rule = prepared.rule
         ctx.set_materialize_grads(False)
         return y, y[-1].clone(), trace_out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor | None, dhidden: Tensor | None, dtrace: Tensor | None) -> tuple:
+    def backward(ctx: Any, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:
+        outgoing = Outgoing(*tensors)
         hidden, starts, y, masks, w = ctx.saved_tensors
         steps, batch, n = y.shape
         w_transposed = memory.staggered(0, memory.packed_size(n))
         kernels.pack_matrix(memory.as_array(w.t()), w_transposed)
         plan, counts = memory.no_plan(steps), memory.no_repeats(steps)
         history = _history(hidden, starts, y, memory.no_traces(), plan, counts)
-        up = upstream(y, dy, dhidden, None)
+        up = upstream(y, outgoing._replace(trace=None))
         down = downstream(y, 0, 0, with_trace=False, with_w=False)
         chunks = memory.chunks_for(batch, steps * n * n)
         clamp_masks = memory.as_array(masks)
         in_chunks(
-            numba_backward.plain_backward,
+            backward_kernels.plain_backward,
             chunks,
             batch,
             up,
@@ -206,34 +221,29 @@ class _Plain(torch.autograd.Function):
             down,
         )
         dx = torch.from_numpy(down.pre)
-        dw = weight_gradient(history, dx) if ctx.needs_input_grad[3] else None
+        wanted = Inputs(*ctx.needs_input_grad[1:])
+        dw = weight_gradient(history, dx) if wanted.w else None
         # Without plasticity the trace is (B, 0, 0) and comes out as it went in.
-        return dx, torch.from_numpy(down.hidden), dtrace, dw, *[None] * 10
+        return None, *Inputs(dx, torch.from_numpy(down.hidden), outgoing.trace, dw)
 
 
 def _forward(
-    x: Tensor,
-    params: PlasticParams,
-    state: PlasticState,
-    starts: Tensor,
-    values: Tensor,
-    masks: Tensor,
-    counts: np.ndarray,
-    prepared: memory.Prepared,
-    plan: memory.Plan,
-    *,
-    keep: bool,
+    call: Call, inputs: Inputs, prepared: memory.Prepared, plan: memory.Plan, *, keep: bool
 ) -> tuple[Tensor, Tensor, History]:
     """Returns y (T, B, N), the final trace, and the history; ``keep`` stores traces for the backward."""
+    x, hidden, trace, *_ = inputs
+    assert x is not None
+    assert hidden is not None
+    assert trace is not None
     steps, batch, n = x.shape
     y = torch.empty(steps, batch, n)
-    trace_in = memory.as_array(state.trace)
+    trace_in = memory.as_array(trace)
     trace_out = torch.empty(trace_in.shape)
     stored = memory.store(plan, batch, n) if keep else memory.no_traces()
-    history = _history(state.hidden, starts, y, stored, plan, counts)
-    clamp = memory.as_array(values), memory.as_array(masks)
+    history = _history(hidden, call.starts, y, stored, plan, call.counts)
+    clamp = memory.as_array(call.values), memory.as_array(call.masks)
     chunks = memory.chunks_for(batch, steps * n * n)
-    if params.alpha is None:
+    if not call.params.plastic:
         w, rule = prepared.weights.w, prepared.rule
         in_chunks(kernels.plain_forward, chunks, batch, memory.as_array(x), *clamp, history, w, rule)
     else:

@@ -8,11 +8,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from plastic_rl.ops.plastic_rnn.numba.forward import entry
+from plastic_rl.ops.plastic_rnn.numba.compiling import entry
 from plastic_rl.ops.plastic_rnn.numba.passes import (
     STEPS,
     add_outer_products,
@@ -25,54 +23,25 @@ from plastic_rl.ops.plastic_rnn.numba.passes import (
     unpack,
 )
 from plastic_rl.ops.plastic_rnn.numba.rules import (
-    MOST_HELD,
-    ONE,
-    ZERO,
-    Earlier,
-    Held,
-    Later,
-    Step,
-    activate_backward,
-    add,
     coefficients,
     coefficients_backward,
+    repeat,
+    repeat_backward,
+)
+from plastic_rl.ops.plastic_rnn.numba.simd import LANES, inner, lane_sum, load
+from plastic_rl.ops.plastic_rnn.numba.structs import MOST_HELD, Earlier, Held, Later, Step
+from plastic_rl.ops.plastic_rnn.numba.vectors import (
+    ONE,
+    ZERO,
+    activate_backward,
+    add,
     copy,
     fill,
     is_held,
     is_stored,
     presynaptic,
     release,
-    repeat,
-    repeat_backward,
 )
-from plastic_rl.ops.plastic_rnn.numba.simd import LANES, inner, lane_sum, load
-
-
-class Upstream(NamedTuple):
-    """Gradients that come in: y (T, B, N), hidden (B, N), trace (B, N, N) or (0, 0, 0) for none."""
-
-    y: np.ndarray
-    hidden: np.ndarray
-    trace: np.ndarray
-
-
-class Downstream(NamedTuple):
-    """Gradients that go out; the second group is added to, one row per chunk.
-
-    pre: (T, B, N); hidden: (B, N); trace: (B, N, N) or (0, 0, 0) where not wanted
-    w: (chunks, N rounded up to ROWS, width), or with 0 rows where not wanted
-    alpha: (chunks, packed); w_m, fan_out: (chunks, width)
-    scalars: (chunks, 3), of eta, b_m and the scalar plasticity
-    """
-
-    pre: np.ndarray
-    hidden: np.ndarray
-    trace: np.ndarray
-    w: np.ndarray
-    alpha: np.ndarray
-    scalars: np.ndarray
-    w_m: np.ndarray
-    fan_out: np.ndarray
 
 
 @inner

@@ -1,6 +1,6 @@
 """The compiled entry points of the numba backend: whole sequences and single steps, over chunks of the batch.
 
-Environments are dealt out to ``n_chunks`` threads in a fixed way, and each is carried through all its steps
+Environments are dealt out to threads in a fixed way, a chunk each, and each is carried through all its steps
 before the next, so that its matrices stay in the cache of one core.
 
 This module imports numba: it is imported only when the backend is used.
@@ -11,14 +11,9 @@ This module imports numba: it is imported only when the backend is used.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
-from numba import njit
 
+from plastic_rl.ops.plastic_rnn.numba.compiling import entry
 from plastic_rl.ops.plastic_rnn.numba.passes import (
     forward_pair,
     forward_pass,
@@ -28,43 +23,20 @@ from plastic_rl.ops.plastic_rnn.numba.passes import (
     unpack,
 )
 from plastic_rl.ops.plastic_rnn.numba.rows import read_out_rows, update_rows
-from plastic_rl.ops.plastic_rnn.numba.rules import (
-    MOST_HELD,
+from plastic_rl.ops.plastic_rnn.numba.rules import coefficients, repeat
+from plastic_rl.ops.plastic_rnn.numba.simd import inner
+from plastic_rl.ops.plastic_rnn.numba.structs import MOST_HELD, Backlog, History, Rule, Weights
+from plastic_rl.ops.plastic_rnn.numba.vectors import (
     ONE,
     UNBOUNDED,
     ZERO,
-    Backlog,
-    History,
-    Rule,
-    Weights,
     activate,
-    coefficients,
     copy,
     fill,
     is_held,
     is_stored,
     presynaptic,
-    repeat,
 )
-from plastic_rl.ops.plastic_rnn.numba.simd import inner
-
-
-def _digest() -> str:
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
-
-
-# Numba notices when this file has changed, but not when one that it takes functions from has.
-SOURCES = _digest()
-
-
-def entry(function: Callable) -> Any:
-    """Compile on first use and keep the result on disk, where there is a folder that can be written."""
-    function.__qualname__ += f"_{SOURCES}"
-    try:
-        return njit(function, cache=True, nogil=True)
-    except RuntimeError:
-        return njit(function, nogil=True)
 
 
 @entry
@@ -276,9 +248,6 @@ def run(b, count, x, trace_in, trace_out, clamp, history, weights, rule, traces,
             copy(traces[e], history.traces[history.traces.shape[0] - 1, b + e])
 
 
-# One step at a time
-
-
 # The two entries below are called once per step of an environment: they take their tuples in pieces, which
 # numba unpacks several times faster than named tuples.
 
@@ -286,7 +255,7 @@ def run(b, count, x, trace_in, trace_out, clamp, history, weights, rule, traces,
 @entry
 def record_step(
     chunk, low, high, t, x, decay, gain,
-    hidden, starts, activations, traces, firsts, places, counts,
+    hidden, starts, y, traces, firsts, places, counts,
     w, alpha, plasticity,
     code, activation, eta, b_m, bound, w_m, fan_out,
 ):  # fmt: skip
@@ -296,16 +265,26 @@ def record_step(
     decay, gain: (B, width), kept from one call to the next
     the rest: a ``History``, the ``Weights`` and the ``Rule``
     """
-    history = History(hidden, starts, activations, traces, firsts, places, counts)
+    history = History(hidden, starts, y, traces, firsts, places, counts)
     weights = Weights(w, alpha, plasticity)
     rule = Rule(code, activation, eta, b_m, bound, w_m, fan_out)
     n = x.shape[1]
     pre = np.zeros((2, w_m.size), np.float32)
-    y = np.zeros(w_m.size, np.float32)
+    fired = np.zeros(w_m.size, np.float32)
     reads = np.zeros((2, 2, n), np.float32)
     nothing, no_mask = np.empty((0, w_m.size), np.float32), np.empty(0, np.bool_)
     backlog = Backlog(nothing, nothing, nothing)
-    record(t, low, high, x, no_mask, history, weights, rule, backlog, decay, gain, reads[0], reads[1], pre, y)
+    vectors = reads[0], reads[1], pre, fired
+    record(t, low, high, x, no_mask, history, weights, rule, backlog, decay, gain, *vectors)
+
+
+def _names(entry_point):
+    return entry_point.py_func.__code__.co_varnames[: entry_point.py_func.__code__.co_argcount]
+
+
+assert _names(record_step)[-len(History._fields + Weights._fields + Rule._fields) :] == (
+    History._fields + Weights._fields + Rule._fields
+)
 
 
 @inner

@@ -5,19 +5,48 @@ This module imports numba: it is imported only when the backend is used.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn.numba import backward as numba_backward
-from plastic_rl.ops.plastic_rnn.numba import forward as numba_kernels
-from plastic_rl.ops.plastic_rnn.numba import memory as memory
-from plastic_rl.ops.plastic_rnn.numba.backward import Downstream, Upstream
+from plastic_rl.ops.plastic_rnn.numba import backward as backward_kernels
+from plastic_rl.ops.plastic_rnn.numba import forward as kernels
+from plastic_rl.ops.plastic_rnn.numba import memory
 from plastic_rl.ops.plastic_rnn.numba.passes import ROWS
-from plastic_rl.ops.plastic_rnn.numba.rules import History, Scratch
 from plastic_rl.ops.plastic_rnn.numba.simd import LANES
+from plastic_rl.ops.plastic_rnn.numba.structs import Downstream, History, Scratch, Upstream
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
-from plastic_rl.ops.plastic_rnn.types import PlasticParams
+from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
+
+
+class Inputs(NamedTuple):
+    """What gradients flow to, in the order in which autograd knows it; None where there is no such tensor."""
+
+    x: Tensor | None
+    hidden: Tensor | None
+    trace: Tensor | None
+    w: Tensor | None
+    alpha: Tensor | None = None
+    eta: Tensor | None = None
+    w_m: Tensor | None = None
+    b_m: Tensor | None = None
+    fan_out: Tensor | None = None
+
+    @classmethod
+    def of(cls, x: Tensor, params: PlasticParams, state: PlasticState | None) -> Inputs:
+        """All tensors of a sequence; a recording's state is a constant."""
+        hidden, trace = (None, None) if state is None else state
+        return cls(x, hidden, trace, **params.tensors())
+
+
+class Outgoing(NamedTuple):
+    """The gradients of what a sequence gives back, None where it went nowhere."""
+
+    y: Tensor | None
+    hidden: Tensor | None
+    trace: Tensor | None
 
 
 def gradients(
@@ -26,17 +55,17 @@ def gradients(
     history: History,
     undo: bool,
     masks: np.ndarray,
-    dy: Tensor | None,
-    dhidden: Tensor | None,
-    dtrace: Tensor | None,
-    wanted: tuple[bool, ...],
-) -> tuple[Tensor | None, ...]:
-    """Gradients of x, hidden, trace, w, alpha, eta, w_m, b_m, fan_out, None where there is no such tensor."""
+    outgoing: Outgoing,
+    wanted: Inputs,
+) -> Inputs:
+    """The gradient of every tensor that there is. wanted: whether autograd asks for it."""
     steps, batch, n = history.y.shape
     y = torch.from_numpy(history.y)
-    up = upstream(y, dy, dhidden, dtrace)
+    up = upstream(y, outgoing)
     chunks = memory.chunks_for(batch, steps * n * n)
-    down = downstream(y, chunks, prepared.weights.alpha.size, with_trace=wanted[2], with_w=wanted[3])
+    down = downstream(
+        y, chunks, prepared.weights.alpha.size, with_trace=bool(wanted.trace), with_w=bool(wanted.w)
+    )
     size = memory.packed_size(n)
     scratch = Scratch(
         memory.staggered(2, chunks, size),
@@ -46,28 +75,27 @@ def gradients(
         memory.staggered(4, chunks, n * LANES),
         memory.staggered(2, chunks, 0 if undo else np.bincount(history.places).max(), size),
     )
-    in_chunks(numba_backward.backward, chunks, batch, up, masks, history, *prepared, undo, scratch, down)
-    dx = torch.from_numpy(down.pre)
-    dw = torch.from_numpy(down.w.sum(0)[:n, :n].copy()) if wanted[3] else None
+    in_chunks(backward_kernels.backward, chunks, batch, up, masks, history, *prepared, undo, scratch, down)
     # One row per thread, added up in a fixed order.
     deta, db_m, dplasticity = (torch.tensor(total, dtype=torch.float32) for total in down.scalars.sum(0))
     dalpha = dplasticity
     if prepared.weights.alpha.size > 0:
         dalpha = torch.empty(1, n, n)
-        numba_kernels.unpack_matrices(down.alpha.sum(0, keepdims=True), dalpha.numpy())
+        kernels.unpack_matrices(down.alpha.sum(0, keepdims=True), dalpha.numpy())
         dalpha = dalpha[0]
-    modulated = params.rule == "modulated"
-    dw_m, dfan_out = torch.from_numpy(down.w_m.sum(0)[:n]), torch.from_numpy(down.fan_out.sum(0)[:n])
-    return (
-        dx,
+    of_parameters = {
+        "w": torch.from_numpy(down.w.sum(0)[:n, :n].copy()) if wanted.w else None,
+        "alpha": dalpha,
+        "eta": deta,
+        "w_m": torch.from_numpy(down.w_m.sum(0)[:n]),
+        "b_m": db_m,
+        "fan_out": torch.from_numpy(down.fan_out.sum(0)[:n]),
+    }
+    return Inputs(
+        torch.from_numpy(down.pre),
         torch.from_numpy(down.hidden),
-        torch.from_numpy(down.trace) if wanted[2] else None,
-        dw,
-        dalpha,
-        None if modulated else deta,
-        dw_m if modulated else None,
-        db_m if modulated else None,
-        dfan_out if modulated else None,
+        torch.from_numpy(down.trace) if wanted.trace else None,
+        **{name: of_parameters[name] for name in params.tensors()},
     )
 
 
@@ -78,8 +106,9 @@ def weight_gradient(history: History, dpre: Tensor) -> Tensor:
     return before.flatten(0, 1).t() @ dpre.flatten(0, 1)
 
 
-def upstream(y: Tensor, dy: Tensor | None, dhidden: Tensor | None, dtrace: Tensor | None) -> Upstream:
+def upstream(y: Tensor, outgoing: Outgoing) -> Upstream:
     """The gradients that come in, zeros where autograd has None. y: (T, B, N)."""
+    dy, dhidden, dtrace = outgoing
     return Upstream(
         memory.as_array(torch.zeros_like(y) if dy is None else dy),
         memory.as_array(y.new_zeros(y.shape[1:]) if dhidden is None else dhidden),

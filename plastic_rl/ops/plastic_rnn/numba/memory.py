@@ -6,9 +6,7 @@ This module imports numba: it is imported only when the backend is used.
 from __future__ import annotations
 
 import functools
-import logging
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +14,11 @@ import torch
 from torch import Tensor
 
 from plastic_rl.ops.plastic_rnn.numba import forward as kernels
-from plastic_rl.ops.plastic_rnn.numba.rules import Rule, Weights
 from plastic_rl.ops.plastic_rnn.numba.simd import LANES
+from plastic_rl.ops.plastic_rnn.numba.structs import Rule, Weights
+from plastic_rl.ops.plastic_rnn.rules import ACTIVATIONS, get_rule
 from plastic_rl.ops.plastic_rnn.threads import thread_count
-from plastic_rl.ops.plastic_rnn.types import ACTIVATIONS, RULES, PlasticParams
-
-logger = logging.getLogger(__name__)
+from plastic_rl.ops.plastic_rnn.types import PlasticParams
 
 Array = np.ndarray
 # Undoing the decay multiplies rounding errors by at most this before a stored trace sets them to nothing.
@@ -55,18 +52,19 @@ def prepare(params: PlasticParams) -> Prepared:
 
 
 def rule_of(params: PlasticParams) -> Rule:
-    """The rule as the kernels take it."""
-    zero, unbounded = np.float32(0), np.float32(math.inf)
-    code, activation = RULES.index(params.rule), ACTIVATIONS.index(params.activation)
-    nothing = zeros(padded(params.n))
-    if params.rule == "modulated" and params.alpha is not None:
-        assert params.b_m is not None
-        assert params.w_m is not None
-        assert params.fan_out is not None
-        b_m, bound = np.float32(params.b_m.item()), np.float32(params.trace_clip)
-        return Rule(code, activation, zero, b_m, bound, _pad(params.w_m), _pad(params.fan_out))
-    eta = zero if params.eta is None else np.float32(params.eta.item())
-    return Rule(code, activation, eta, zero, unbounded, nothing, nothing)
+    """The rule as the kernels take it: zeros for the parameters that it does not have."""
+    definition = get_rule(params.rule)
+    assert definition.code is not None
+    clipped = params.plastic and definition.trace_clip
+    return Rule(
+        definition.code,
+        ACTIVATIONS[params.activation].code,
+        _scalar(params.eta),
+        _scalar(params.b_m),
+        np.float32(params.trace_clip if clipped else math.inf),
+        _pad(params.w_m, params.n),
+        _pad(params.fan_out, params.n),
+    )
 
 
 class Plan(NamedTuple):
@@ -80,10 +78,10 @@ class Plan(NamedTuple):
 def plan(params: PlasticParams, clamp_values: Array, counts: Array) -> Plan:
     """Where to store traces for the backward pass. counts: (T,), as in ``History``.
 
-    Undoing divides by the decay, at least 1 - eta (for ``oja`` only while no activation exceeds 1), and so
-    multiplies rounding errors by up to (1 - eta)^-every over ``every`` updates. It cannot pass a clip.
+    Undoing divides by the decay, and so multiplies rounding errors at every update.
     """
-    every = _span_to_undo(params, clamp_values)
+    bound = float(np.abs(clamp_values).max()) if clamp_values.size > 0 else 0.0
+    every = get_rule(params.rule).span_to_undo(params, bound, MAX_AMPLIFICATION)
     if every <= MIN_WINDOW or every < counts.max():
         window = max(MIN_WINDOW, math.isqrt(counts.size))
         return Plan(np.arange(0, counts.size, window), np.arange(counts.size) // window, False)
@@ -97,20 +95,6 @@ def plan(params: PlasticParams, clamp_values: Array, counts: Array) -> Plan:
     return Plan(np.array(firsts), np.array(places), True)
 
 
-def _span_to_undo(params: PlasticParams, clamp_values: Array) -> int:
-    """Over how many updates in a row undoing keeps rounding errors small, 0 where it cannot be undone."""
-    if params.rule == "modulated" or params.eta is None:
-        return 0
-    if params.rule == "oja":
-        bounded = params.activation in ("tanh", "sigmoid")
-        if not bounded or (clamp_values.size > 0 and np.abs(clamp_values).max() > 1):
-            return 0
-    eta = params.eta.item()
-    if not 0 < eta < 1:  # acting does not look at values, and a network that has diverged comes by here
-        raise ValueError(f"params.eta must lie strictly between 0 and 1, got {eta!r}")
-    return int(math.log(MAX_AMPLIFICATION) / -math.log1p(-eta))
-
-
 def store(plan: Plan, batch: int, n: int) -> Array:
     """Room for the traces that the plan stores, and for the final one: (K + 1, B, packed)."""
     return staggered(2, plan.firsts.size + 1, batch, packed_size(n))
@@ -121,16 +105,7 @@ def chunks_for(batch: int, work: int) -> int:
 
     The number of threads is torch's, see ``threads.thread_count``.
     """
-    _announce()
     return max(1, min(batch, thread_count(), batch * work // MIN_WORK))
-
-
-@functools.cache
-def _announce() -> None:
-    """Say once, before the first kernel runs, what a first use costs."""
-    folder = Path(kernels.forward.stats.cache_path or "")
-    if not any(folder.glob(f"forward.forward_{kernels.SOURCES}*.nbi")):
-        logger.warning("compiling the CPU kernels of the plastic operator: some twenty seconds, once")
 
 
 def packed_size(n: int) -> int:
@@ -162,9 +137,15 @@ def as_array(tensor: Tensor) -> Array:
     return tensor.numpy() if tensor.is_contiguous() else tensor.contiguous().numpy()
 
 
-def _pad(vector: Tensor) -> Array:
-    result = np.zeros(padded(vector.shape[0]), np.float32)
-    result[: vector.shape[0]] = as_array(vector)
+def _scalar(tensor: Tensor | None) -> np.float32:
+    return np.float32(0 if tensor is None else tensor.item())
+
+
+def _pad(vector: Tensor | None, n: int) -> Array:
+    if vector is None:
+        return zeros(padded(n))
+    result = np.zeros(padded(n), np.float32)
+    result[:n] = as_array(vector)
     return result
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from plastic_rl.ops.plastic_rnn.numba.rules import UNBOUNDED, ZERO, fill
 from plastic_rl.ops.plastic_rnn.numba.simd import (
     LANES,
     broadcast,
@@ -27,6 +26,7 @@ from plastic_rl.ops.plastic_rnn.numba.simd import (
     store,
     zero_beyond,
 )
+from plastic_rl.ops.plastic_rnn.numba.vectors import UNBOUNDED, ZERO, fill
 
 # Rows of dw that are summed up at a time, and steps that are put together for it.
 ROWS, STEPS = 8, 64

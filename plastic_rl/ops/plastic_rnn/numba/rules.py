@@ -1,9 +1,7 @@
-"""What the numba backend does with vectors within one step: the rules and the neurons.
+"""The rules as the numba backend knows them: two vectors, decay and gain, and their derivatives.
 
-Vectors of N numbers are padded with zeros to whole vectors. The rules are the only place that knows one
-from another: two vectors, decay and gain, and their derivatives.
-
-This module imports numba: it is imported only when the backend is used.
+Nothing else in this folder knows one rule from another. Vectors of N numbers are padded with zeros to whole
+vectors. This module imports numba: it is imported only when the backend is used.
 """
 
 # numba infers the types of compiled functions from their arguments; annotations would be decoration.
@@ -11,140 +9,13 @@ This module imports numba: it is imported only when the backend is used.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from plastic_rl.ops.plastic_rnn.numba import simd
-from plastic_rl.ops.plastic_rnn.numba.simd import LANES, inner, lane_sum, load, positive, splat, store
+from plastic_rl.ops.plastic_rnn.numba.simd import LANES, inner, lane_sum, load, splat, store
+from plastic_rl.ops.plastic_rnn.numba.vectors import ONE, ZERO
+from plastic_rl.ops.plastic_rnn.rules import RULES
 
-HEBB, OJA, MODULATED = 0, 1, 2
-TANH, SIGMOID, RELU, LINEAR = 0, 1, 2, 3
-ONE = np.float32(1.0)
-ZERO = np.float32(0.0)
-UNBOUNDED = np.float32(np.inf)
-# So many steps in a row in which the clamp holds every neuron are taken together.
-MOST_HELD = 8
-
-
-class Weights(NamedTuple):
-    """The matrices that a batch shares, packed; ``alpha`` is empty where a scalar replaces it."""
-
-    w: np.ndarray
-    alpha: np.ndarray
-    plasticity: np.float32
-
-
-class Rule(NamedTuple):
-    """How neurons fire and how their trace changes. ``w_m`` and ``fan_out`` are padded."""
-
-    code: int
-    activation: int
-    eta: np.float32
-    b_m: np.float32
-    bound: np.float32
-    w_m: np.ndarray
-    fan_out: np.ndarray
-
-
-class Scratch(NamedTuple):
-    """Working memory: one row per chunk of each array, see ``memory.staggered``.
-
-    trace, grad: (chunks, packed)
-    rows, touched, held_rows: (chunks, lanes * N)
-    window: (chunks, steps, packed), empty where updates are undone
-    """
-
-    trace: np.ndarray
-    grad: np.ndarray
-    rows: np.ndarray
-    touched: np.ndarray
-    held_rows: np.ndarray
-    window: np.ndarray
-
-
-class Backlog(NamedTuple):
-    """Room for ``MOST_HELD`` updates of the trace that have been put off, the oldest first.
-
-    decays, gains: (MOST_HELD, width)
-    reads: (MOST_HELD, N), the activations that each step read
-    """
-
-    decays: np.ndarray
-    gains: np.ndarray
-    reads: np.ndarray
-
-
-class Step(NamedTuple):
-    """A step on the way back: vectors of its update (``inverse`` is 1 / decay) and dL/dpre, (width,) each.
-
-    now, before: (N,), the activations that this step reads and those that the one before it reads
-    """
-
-    decay: np.ndarray
-    gain: np.ndarray
-    inverse: np.ndarray
-    dpre: np.ndarray
-    now: np.ndarray
-    before: np.ndarray
-
-
-class Earlier(NamedTuple):
-    """The trace (packed) before the step before, and decay and gain (width,) of that step's update."""
-
-    trace: np.ndarray
-    decay: np.ndarray
-    gain: np.ndarray
-
-
-class Later(NamedTuple):
-    """dL/dpre (width,) of the step after, and the activations (N,) that it read."""
-
-    dpre: np.ndarray
-    now: np.ndarray
-
-
-class Held(NamedTuple):
-    """Room for consecutive steps on the way back, the latest first, in which the clamp holds every neuron.
-
-    decays, gains, inverses: (MOST_HELD, width), of their updates
-    reads: (MOST_HELD + 1, N), the activations that each of them reads, and then those of the step before them
-    dgains, ddecays: (MOST_HELD, width), become dL/dg and dL/dd
-    rows: (N, lanes), becomes the lanes of the gradient of what the earliest of them reads
-    """
-
-    decays: np.ndarray
-    gains: np.ndarray
-    inverses: np.ndarray
-    reads: np.ndarray
-    dgains: np.ndarray
-    ddecays: np.ndarray
-    rows: np.ndarray
-
-
-class History(NamedTuple):
-    """What the forward pass leaves for the backward pass.
-
-    hidden: (B, N), the activations before the first step
-    starts: (T, B) bool
-    y: (T, B, N)
-    traces: (K + 1, B, packed), the trace before some steps (and before a reset there), and at the end; empty
-        if there will be no backward pass
-    firsts: (K,), those steps; the first is 0
-    places: (T,), which of them is the last one up to step t
-    counts: (T,), how often in a row the update of step t is applied, always with the same activations
-    """
-
-    hidden: np.ndarray
-    starts: np.ndarray
-    y: np.ndarray
-    traces: np.ndarray
-    firsts: np.ndarray
-    places: np.ndarray
-    counts: np.ndarray
-
-
-# The rules: the only functions that know about them
+HEBB, OJA, MODULATED = (RULES[name].code for name in ("hebb", "oja", "modulated"))
 
 
 @inner
@@ -247,95 +118,3 @@ def repeat_backward(count, decay, gain, dgain, ddecay):
         dg = load(dgain, j)
         store(ddecay, j, load(ddecay, j) * np.float32(count) * power + dg * load(gain, j) * slope)
         store(dgain, j, dg * total)
-
-
-# Vectors (assignments to slices would make numba compile the text of their error messages)
-
-
-@inner
-def fill(target, value):
-    """Every element of a flat array."""
-    for j in range(target.size):
-        target[j] = value
-
-
-@inner
-def copy(source, target):
-    """A flat array into the beginning of another."""
-    for j in range(source.size):
-        target[j] = source[j]
-
-
-@inner
-def add(source, target):
-    """A flat array to the beginning of another."""
-    for j in range(source.size):
-        target[j] += source[j]
-
-
-# Neurons
-
-
-@inner
-def activate(pre, y, n, activation):
-    """Take y = sigma(pre); the padding stays zero, whatever sigma(0) is."""
-    for j in range(0, y.size, LANES):
-        value = load(pre, j)
-        if activation == TANH:
-            value = simd.tanh(value)
-        elif activation == SIGMOID:
-            value = simd.sigmoid(value)
-        elif activation == RELU:
-            value = positive(value)
-        store(y, j, value)
-    for j in range(n, y.size):
-        y[j] = ZERO
-
-
-@inner
-def activate_backward(y, dy, activation):
-    """Turn dL/dy into dL/dpre in place; every activation here has a derivative that follows from y alone."""
-    if activation == TANH:
-        for j in range(y.size):
-            dy[j] *= ONE - y[j] * y[j]
-    elif activation == SIGMOID:
-        for j in range(y.size):
-            dy[j] *= y[j] * (ONE - y[j])
-    elif activation == RELU:
-        for j in range(y.size):
-            if y[j] <= ZERO:
-                dy[j] = ZERO
-
-
-@inner
-def release(mask, dpre):
-    """Zero dL/dpre where the clamp holds a neuron. mask: (N,), empty where there is no clamp."""
-    for j in range(mask.size):
-        if mask[j]:
-            dpre[j] = ZERO
-
-
-@inner
-def presynaptic(t, b, history, out):
-    """Into out (N,): the activations that step t reads, those of the step before or zeros after a reset."""
-    if history.starts[t, b]:
-        fill(out, ZERO)
-    elif t == 0:
-        copy(history.hidden[b], out)
-    else:
-        copy(history.y[t - 1, b], out)
-
-
-@inner
-def is_stored(t, history):
-    """Whether the trace before step t is one of those that are stored."""
-    return history.firsts[history.places[t]] == t
-
-
-@inner
-def is_held(mask):
-    """Whether the clamp holds every neuron. mask: (N,), empty where there is no clamp."""
-    for j in range(mask.size):
-        if not mask[j]:
-            return False
-    return mask.size > 0

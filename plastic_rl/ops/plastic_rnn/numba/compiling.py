@@ -1,0 +1,82 @@
+"""Compiled entry points: kept on disk, by one process at a time.
+
+This module imports numba: it is imported only when the backend is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from numba import njit
+from numba.core import event
+
+from plastic_rl.ops.plastic_rnn.rules import ACTIVATIONS, RULES
+
+logger = logging.getLogger(__name__)
+
+
+def _digest() -> str:
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    codes = [(name, definition.code) for table in (RULES, ACTIVATIONS) for name, definition in table.items()]
+    parts = [source.read_bytes() for source in sources] + [repr(codes).encode()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:8]
+
+
+# Numba notices when a compiled function's file has changed, but not when a file that it takes functions or
+# numbers from has.
+SOURCES = _digest()
+
+
+def entry(function: Callable) -> Any:
+    """Compile on first use and keep the result on disk, where there is a folder that can be written.
+
+    Numba's files on disk are not made for several processes that write at the same time: one may come to run
+    what another has compiled for other arguments. So a process that looks for a compiled function or compiles
+    it locks the others out; they find it on disk then.
+    """
+    function.__qualname__ += f"_{SOURCES}"
+    try:
+        compiled: Any = njit(function, cache=True, nogil=True)
+    except RuntimeError:
+        return njit(function, nogil=True)
+    unlocked = compiled.compile
+    lock = Path(compiled.stats.cache_path) / f"{function.__module__}.{function.__qualname__}.lock"
+
+    @functools.wraps(unlocked)
+    def compile_alone(signature: Any) -> Any:
+        with FileLock(lock), _announced(compiled):
+            return unlocked(signature)
+
+    compiled.compile = compile_alone
+    return compiled
+
+
+@contextmanager
+def _announced(compiled: Any) -> Iterator[None]:
+    """Say what takes so long if this is really compiled, not found on disk."""
+    with event.install_listener("numba:compile", _Announcement(compiled)):
+        yield
+
+
+class _Announcement(event.Listener):
+    def __init__(self, compiled: Any) -> None:
+        self.compiled = compiled
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"] is self.compiled:
+            _announce()
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+@functools.cache
+def _announce() -> None:
+    logger.warning("compiling the CPU kernels of the plastic operator, once: about a minute")
