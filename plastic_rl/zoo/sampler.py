@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from plastic_rl.ops.plastic_rnn import get_rule
 from plastic_rl.runs.plain_yaml import merge
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ def sample_plastic(
     Returns:
         Arguments that both algorithms have, ``policy_kwargs`` among them.
     """
+    from plastic_rl.ops.plastic_rnn import get_rule  # imports torch, which the help can do without
+
     given = policy_kwargs or {}
     drawn = {
         "learning_rate": trial.suggest_float("learning_rate", 3e-5, 3e-3, log=True),
