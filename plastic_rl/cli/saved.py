@@ -48,12 +48,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     levels = reference_levels(env_id, env_kwargs)
     if arguments.json:
         what = {"env_id": env_id, "env_kwargs": env_kwargs, "episodes": episodes, "seed": seed}
-        measures = {name: _plain(result) for name, result in results.items()}
-        print(
-            json.dumps(
-                {**what, "deterministic": whole or arguments.deterministic, **measures, "levels": levels}
-            )
-        )
+        what |= {"deterministic": whole or arguments.deterministic, "levels": levels}
+        print(json.dumps(what | {"measures": {name: _plain(result) for name, result in results.items()}}))
         return 0
     actions = "the most probable actions" if arguments.deterministic else "actions sampled as in training"
     count = f"{episodes} episode{'s' if episodes > 1 else ''}"
@@ -118,7 +114,10 @@ def _load(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAlgorithm, st
             raise CommandError(f"{path} lies in no run's folder: give the ENV_ID")
         belongs = record is not None and same_env(env_id, record.env_id)
         env_kwargs = {**record.env_kwargs, **given} if record is not None and belongs else given
-        algo = arguments.algo or (record.algo if record else default_algorithm(env_id, env_kwargs))
+        algo = arguments.algo or (None if record is None else record.algo)
+        if algo is None:
+            with arguments_fit(env_kwargs, f"the arguments of {env_id}"):
+                algo = default_algorithm(env_id, env_kwargs)
         if algo not in ALGORITHMS:
             raise CommandError(f"unknown algorithm {algo!r}: choose one of {', '.join(ALGORITHMS)}")
         if record is not None and algo != record.algo:

@@ -67,9 +67,9 @@ def test_levels_are_printed_and_drawn(
     assert main(["evaluate", str(folder), "--episodes", "3", "--json"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (result["env_id"], result["episodes"], result["levels"]) == ("Guess-v0", 3, LEVELS)
-    assert 0 <= result["return"]["interval"][0] <= result["return"]["mean"] <= 1
+    assert 0 <= result["measures"]["return"]["interval"][0] <= result["measures"]["return"]["mean"] <= 1
     assert main(["evaluate", str(folder), "--episodes", "1", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["return"]["interval"] is None
+    assert json.loads(capsys.readouterr().out)["measures"]["return"]["interval"] is None
     assert main(["evaluate", str(folder), "--episodes", "1"]) == 0
     out = capsys.readouterr().out
     assert "Guess-v0: 1 episode, actions" in out

@@ -1,6 +1,7 @@
 """``plastic-rl`` and its settings on the supervised tasks."""
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,10 @@ def test_a_task_that_is_registered_as_a_function_is_trained_on_whole_episodes(
     assert "Note: no episode.gif: render_mode rgb_array: TypeError: " in out
     assert main(["evaluate", str(folder), "--episodes", "4"]) == 0
     assert main(["train", "Own-v0", "--env-kwargs", "size:3", "--output", str(tmp_path / "other")]) == 2
+    assert "unknown key 'size' among the arguments of Own-v0" in capsys.readouterr().err
+    alone = shutil.copy(folder / "model.zip", tmp_path / "alone.zip")
+    assert main(["evaluate", str(alone), "Own-v0", "--episodes", "4"]) == 0
+    assert main(["evaluate", str(alone), "Own-v0", "--env-kwargs", "size:3"]) == 2
     assert "unknown key 'size' among the arguments of Own-v0" in capsys.readouterr().err
 
 
