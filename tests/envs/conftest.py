@@ -31,3 +31,25 @@ def made_up(omniglot_data, cifar10_data):
         "PlasticOmniglot-v0": {"data": omniglot_data, "n_validation": 10, "n_test": 10},
         "PlasticImageCompletion-v0": {"data": cifar10_data},
     }
+
+
+@pytest.fixture(scope="session")
+def layout():
+    """What describes infos of a batch: keys, array types and which entries are filled."""
+    return _layout
+
+
+def _layout(infos):
+    described = {}
+    for key, value in infos.items():
+        if isinstance(value, dict):
+            described[key] = _layout(value)
+        elif key.startswith("_"):
+            described[key] = (value.dtype, value.tolist())
+        elif value.dtype == object:
+            described[key] = [
+                (type(one), getattr(one, "shape", None), getattr(one, "dtype", None)) for one in value
+            ]
+        else:
+            described[key] = (value.dtype, value.shape)
+    return described

@@ -15,9 +15,9 @@ class PairsTask:
     """The pairs of `PlasticPairsEnv`, shown once each; then one of them is asked for, drawn at random.
 
     An `EpisodicTask` has one answer, at the end of an episode. So this asks once where the environment asks
-    for every pair; all before the first answer, and what is seen, is that of the environment, drawn by the
-    same rules: a network trained here fits there, and its share of right answers is that of the
-    environment's first question. There are K + 1 looks at cues for each answer, not 2.
+    for every pair. The spaces and all that is seen up to that answer are the environment's, drawn by the same
+    rules, so the share of right answers here is that of the environment's first question, and the levels are
+    the same. The price: with K pairs there are K + 1 looks at cues for each answer, not 2.
 
     Args:
         n_pairs: K, at least 1; an integer, as all episodes have the same length.

@@ -94,24 +94,7 @@ def test_every_trajectory_obeys_the_single_environments_rules(arguments):
     assert hits > 10
 
 
-def layout(infos):
-    """Keys, array types and which entries are filled."""
-    described = {}
-    for key, value in infos.items():
-        if isinstance(value, dict):
-            described[key] = layout(value)
-        elif key.startswith("_"):
-            described[key] = (value.dtype, value.tolist())
-        elif value.dtype == object:
-            described[key] = [
-                (type(one), getattr(one, "shape", None), getattr(one, "dtype", None)) for one in value
-            ]
-        else:
-            described[key] = (value.dtype, value.shape)
-    return described
-
-
-def test_results_are_laid_out_as_by_gymnasiums_vector_environment():
+def test_results_are_laid_out_as_by_gymnasiums_vector_environment(layout):
     arguments = {"num_envs": 3, "max_episode_steps": 5, "size": 5}
     batch = gym.make_vec("PlasticMaze-v0", **arguments)
     model = gym.make_vec(

@@ -104,25 +104,8 @@ def test_a_batch_of_one_is_the_single_environment_until_its_end():
     np.testing.assert_array_equal(observations, batched)
 
 
-def layout(infos):
-    """Keys, array types and which entries are filled."""
-    described = {}
-    for key, value in infos.items():
-        if isinstance(value, dict):
-            described[key] = layout(value)
-        elif key.startswith("_"):
-            described[key] = (value.dtype, value.tolist())
-        elif value.dtype == object:
-            described[key] = [
-                (type(one), getattr(one, "shape", None), getattr(one, "dtype", None)) for one in value
-            ]
-        else:
-            described[key] = (value.dtype, value.shape)
-    return described
-
-
 @pytest.mark.parametrize("arguments", [{"n_pairs": 2}, {"n_pairs": 3, "feedback": "tried", "n_rounds": 1}])
-def test_results_are_laid_out_as_by_gymnasiums_vector_environment(arguments):
+def test_results_are_laid_out_as_by_gymnasiums_vector_environment(layout, arguments):
     batch = gym.make_vec("PlasticPairs-v0", num_envs=3, **arguments)
     model = gym.make_vec(
         "PlasticPairs-v0",
