@@ -28,11 +28,18 @@ from plastic_rl.envs.tasks import (
     PlasticPatternMemoryEnv,
     PlasticPatternMemoryVectorEnv,
 )
-from plastic_rl.envs.wrappers import Lifetime, PreviousActionReward
+from plastic_rl.envs.wrappers import (
+    BatchedLifetime,
+    BatchedPreviousActionReward,
+    Lifetime,
+    PreviousActionReward,
+)
 
 __all__ = [
     "ENVIRONMENTS",
     "BatchedEnv",
+    "BatchedLifetime",
+    "BatchedPreviousActionReward",
     "DrawnTask",
     "Environment",
     "Episodes",
