@@ -14,6 +14,7 @@ This module imports numba: it is imported only by the numba backend.
 from __future__ import annotations
 
 import operator
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -183,6 +184,17 @@ def _power_of_two(typing_context: Any, exponent: Any) -> Any:
     return float32s(exponent), generate
 
 
+def _named(function: Callable, variant: object) -> Callable:
+    """Give a function a name that no other has.
+
+    Numba tells functions of one name apart by a number that it counts up within a process. Machine code that
+    two processes have left on disk may hold two functions under one name and number, and where both are
+    loaded, one of them runs in the other's place.
+    """
+    function.__qualname__ += f"_{variant}"
+    return function
+
+
 def _arithmetic(instruction: str) -> Callable:
     """An instruction on two vectors, or on a vector and a float32 scalar."""
 
@@ -195,11 +207,11 @@ def _arithmetic(instruction: str) -> Callable:
 
     def resolve(left: Any, right: Any) -> Callable | None:
         if left is float32s and right is float32s:
-            return lambda left, right: operation(left, right)
+            return _named(lambda left, right: operation(left, right), instruction)
         if left is float32s and right is types.float32:
-            return lambda left, right: operation(left, splat(right))
+            return _named(lambda left, right: operation(left, splat(right)), instruction)
         if left is types.float32 and right is float32s:
-            return lambda left, right: operation(splat(left), right)
+            return _named(lambda left, right: operation(splat(left), right), instruction)
         return None
 
     return resolve
@@ -211,6 +223,10 @@ overload(operator.mul, strict=False)(_arithmetic("fmul"))
 overload(operator.truediv, strict=False)(_arithmetic("fdiv"))
 
 
+# How many functions of one name there are so far: variants that differ in the constants they close over.
+_made: Counter[str] = Counter()
+
+
 def inner(function: Callable) -> Any:
     """Compile a function that only compiled functions call, and that neither makes nor returns arrays.
 
@@ -218,7 +234,9 @@ def inner(function: Callable) -> Any:
     on memory that all threads share, and a step of the operator would take a hundred of them. Division by
     zero gives infinity, as in NumPy: the check that Python asks for keeps loops from being vectorised.
     """
-    return njit(function, _nrt=False, error_model="numpy")
+    name = function.__qualname__
+    _made[name] += 1
+    return njit(_named(function, _made[name]), _nrt=False, error_model="numpy")
 
 
 _HALF = np.float32(0.5)
