@@ -9,7 +9,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from plastic_rl import PlasticPolicy
-from plastic_rl.training import PlasticA2C, PlasticOnPolicyAlgorithm
+from plastic_rl.training import PlasticA2C, PlasticOnPolicyAlgorithm, PlasticPPO
 
 
 class Clipped(PlasticA2C):
@@ -133,3 +133,13 @@ def test_a_memoryless_policy_is_left_to_sb3(recall):
     assert Nothing(ActorCriticPolicy, env).learn(40)._n_updates == 4
     with pytest.raises(NotImplementedError):
         Nothing(PlasticPolicy, env).learn(40)
+
+
+@pytest.mark.parametrize("algorithm", [PlasticA2C, PlasticPPO, Clipped])
+def test_a_tensorboard_run_has_the_name_of_the_class_that_learned(algorithm, recall, tmp_path):
+    pytest.importorskip("tensorboard")
+    env = make_vec_env(recall, 2)
+    model = algorithm("MlpPolicy", env, n_steps=4, device="cpu", tensorboard_log=str(tmp_path))
+    model.learn(8)
+    model.learn(8, tb_log_name="mine")
+    assert {path.name for path in tmp_path.iterdir()} == {f"{algorithm.__name__}_1", "mine_1"}
