@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from plastic_rl.arguments import check_count, is_integer
 from plastic_rl.envs.arguments import check_render_mode
 
-_UNSIGNED = np.dtype(np.uintp)
+_SIGNED, _UNSIGNED = np.dtype(np.intp), np.dtype(np.uintp)
 
 
 class BatchedEnv(VectorEnv[Any, Any, NDArray[Any]], ABC):
@@ -165,20 +165,15 @@ class BatchedEnv(VectorEnv[Any, Any, NDArray[Any]], ABC):
         self._clock += 1
         rewards, terminated = self._advance(actions)
         truncated = np.zeros(self.num_envs, dtype=bool)
-        infos: dict[str, Any] = {}
         at_limit = self._clock == self._next_limit
         if at_limit:
             truncated = self._elapsed() == self.max_episode_steps
-        if at_limit or np.count_nonzero(terminated):
-            ended = terminated | truncated
-            which = ended.nonzero()[0]
-            final, last = np.full(self.num_envs, None), self._observe()
-            for i in which:
-                final[i] = _row(last, i)
-            infos["final_obs"], infos["_final_obs"] = final, ended.copy()
-            infos["final_info"], infos["_final_info"] = self._infos(ended), ended.copy()
-            self._start(which)
-        infos.update(self._infos(self._all))
+        final = (
+            self._next_episodes(terminated | truncated) if at_limit or np.count_nonzero(terminated) else None
+        )
+        infos = self._infos(self._all)
+        if final is not None:
+            infos |= final
         return self._observe(), rewards, terminated, truncated, infos
 
     def render(self) -> tuple[Any, ...] | None:
@@ -204,6 +199,16 @@ class BatchedEnv(VectorEnv[Any, Any, NDArray[Any]], ABC):
         if self.max_episode_steps is not None:
             self._next_limit = int(self._began.min()) + self.max_episode_steps
         self._begin(which)
+
+    def _next_episodes(self, ended: NDArray[np.bool_]) -> dict[str, Any]:
+        """Begin the next episodes where one has ended; return what the infos say of the old ones."""
+        which = ended.nonzero()[0]
+        observations, last = np.full(self.num_envs, None), self._observe()
+        for i in which:
+            observations[i] = _row(last, i)
+        final = {"final_obs": observations, "final_info": self._infos(ended)}
+        self._start(which)
+        return final | {"_final_obs": ended.copy(), "_final_info": ended.copy()}
 
     def _infos(self, mask: NDArray[np.bool_]) -> dict[str, Any]:
         """New infos of the environments in the mask, with the blanks that Gymnasium gives the others."""
@@ -259,7 +264,7 @@ class BatchedEnv(VectorEnv[Any, Any, NDArray[Any]], ABC):
                 raise ValueError(
                     f"actions must be {number} integers, got shape {array.shape} and dtype {array.dtype}"
                 )
-            array = array.astype(np.intp, copy=False)
+            array = array.astype(_SIGNED, copy=False)
             counted = array - self._first_action if self._first_action else array
             # Read as unsigned, a negative number is beyond every bound: one comparison does.
             if np.count_nonzero(np.greater_equal(counted.view(_UNSIGNED), self._too_large)):
