@@ -12,6 +12,7 @@ from plastic_rl.arguments import check_choice, check_count, check_open_fraction
 from plastic_rl.ops.plastic_rnn import (
     ACTIVATIONS,
     Activation,
+    Cell,
     PlasticParams,
     Rule,
     get_rule,
@@ -32,6 +33,9 @@ class PlasticWeights(nn.Module):
         eta: where the trained learning rate of the trace starts, in (0, 1).
         activation: of the neurons that are fed.
         trace_clip: bound on the trace, for rules that ask for it.
+        cell: what the weights are the recurrent ones of, where they are.
+        w_gates: where the gates' recurrent weights start, for a gated cell.
+        b_u: where the bias inside the reset gate starts, for a ``gru``.
     """
 
     alpha: nn.Parameter | None
@@ -39,6 +43,8 @@ class PlasticWeights(nn.Module):
     w_m: nn.Parameter | None
     b_m: nn.Parameter | None
     fan_out: nn.Parameter | None
+    w_gates: nn.Parameter | None
+    b_u: nn.Parameter | None
 
     def __init__(
         self,
@@ -49,12 +55,18 @@ class PlasticWeights(nn.Module):
         eta: float,
         activation: Activation = "tanh",
         trace_clip: float = 2.0,
+        cell: Cell = "rnn",
+        w_gates: Tensor | None = None,
+        b_u: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.cell: Cell = cell
         self.rule = rule
         self.activation: Activation = activation
         self.trace_clip = float(trace_clip)
         self.w = nn.Parameter(w)
+        self.w_gates = None if w_gates is None else nn.Parameter(w_gates)
+        self.b_u = None if b_u is None else nn.Parameter(b_u)
         self.alpha = None if alpha is None else nn.Parameter(alpha)
         trained = () if alpha is None else get_rule(rule).parameters
         # The logit is what is trained, so that eta stays in (0, 1).
@@ -91,6 +103,9 @@ class PlasticWeights(nn.Module):
             b_m=self.b_m,
             fan_out=self.fan_out,
             trace_clip=self.trace_clip,
+            cell=self.cell,
+            w_gates=self.w_gates,
+            b_u=self.b_u,
         )
 
     def scaled_parameters(self) -> list[nn.Parameter]:

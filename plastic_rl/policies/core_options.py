@@ -6,7 +6,16 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args
 
 from plastic_rl.arguments import check_choice, check_open_fraction, check_positive, check_scale
-from plastic_rl.ops.plastic_rnn import ACTIVATIONS, Activation, Backend, Rule, backend_names, get_rule
+from plastic_rl.ops.plastic_rnn import (
+    ACTIVATIONS,
+    CELLS,
+    Activation,
+    Backend,
+    Cell,
+    Rule,
+    backend_names,
+    get_rule,
+)
 from plastic_rl.policies.connections import Alpha
 
 
@@ -15,37 +24,44 @@ class CoreOptions:
     """How a `PlasticRNN` works and where its training starts; every option is also one in ``policy_kwargs``.
 
     Args:
-        rule: how the trace changes: ``hebb``, ``oja``, ``modulated``, or one that you have registered with
-            ``plastic_rl.register_rule``.
+        cell: ``rnn``, the paper's network; ``gru`` or ``lstm``, with gates, and the recurrent weights of the
+            candidate plastic.
+        rule: how the trace changes: ``hebb``, ``oja``, ``modulated``, ``retroactive``, or one that you have
+            registered with ``plastic_rl.register_rule``.
         alpha: ``full``, one trained plasticity per connection; ``homogeneous``, one for all;
-            ``none``, no plasticity: a plain recurrent network.
+            ``none``, no plasticity: a plain recurrent network, GRU or LSTM.
         eta: where the trained learning rate of the trace starts, in (0, 1); not for ``modulated``.
-        activation: ``tanh``, ``sigmoid``, ``relu`` or ``linear``.
+        activation: ``tanh``, ``sigmoid``, ``relu`` or ``linear``; in a gated cell that of the candidate.
         backend: of the operator: ``auto``, ``numba`` or ``reference``.
-        w_init: w starts uniform in [0, w_init], at least 0.
+        w_init: w starts uniform in [0, w_init], at least 0. None is 0.01 for the cell ``rnn``; in gated cells
+            w then starts as the gates' weights do, uniform between minus and plus 1 / sqrt(N).
         alpha_init: alpha starts uniform in [0, alpha_init] (``homogeneous``: at half of it), at least 0.
-        trace_clip: bound on the trace, above 0; ``modulated`` and registered rules that ask for it.
+        trace_clip: bound on the trace, above 0; ``modulated``, ``retroactive`` and registered rules that
+            ask for it.
 
     Raises:
         ValueError: an option outside its range, named.
     """
 
+    cell: Cell = "rnn"
     rule: Rule = "hebb"
     alpha: Alpha = "full"
     eta: float = 0.01
     activation: Activation = "tanh"
     backend: Backend = "auto"
-    w_init: float = 0.01
+    w_init: float | None = None
     alpha_init: float = 0.01
     trace_clip: float = 2.0
 
     def __post_init__(self) -> None:
+        check_choice("cell", self.cell, CELLS)
         get_rule(self.rule)
         check_choice("alpha", self.alpha, get_args(Alpha))
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("backend", self.backend, backend_names())
         check_open_fraction("eta", self.eta)
-        check_scale("w_init", self.w_init)
+        if self.w_init is not None:
+            check_scale("w_init", self.w_init)
         check_scale("alpha_init", self.alpha_init)
         check_positive("trace_clip", self.trace_clip)
 

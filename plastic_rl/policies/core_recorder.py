@@ -55,6 +55,6 @@ class PlasticRecorder:
 
     def replay(self, features: Tensor) -> Tensor:
         """See `CoreRecorder.replay`."""
-        x = self.core.drive(features).reshape(self.n_steps, self._batch, self.core.hidden_size)
+        x = self.core.drive(features).reshape(self.n_steps, self._batch, -1)
         y, _ = plastic_rnn_replay(x, self.core.params(), self.recording)
         return y.flatten(0, 1)

@@ -10,13 +10,14 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
+from plastic_rl.arguments import check_scale
 from plastic_rl.ops.plastic_rnn import Rule
 from plastic_rl.policies.actor_critic import PlasticPolicy
 from plastic_rl.policies.labelled_images import LabelledImages, labelled_image_sizes
 from plastic_rl.policies.readout import PlasticReadout
 
 # Of a recurrent core, and of no use here.
-_RECURRENT = ("hidden_size", "activation", "backend", "trace_clip")
+_RECURRENT = ("cell", "hidden_size", "activation", "backend", "trace_clip")
 
 
 class OmniglotPolicy(PlasticPolicy):
@@ -34,7 +35,7 @@ class OmniglotPolicy(PlasticPolicy):
         w_init: w starts normal, with mean 0 and this standard deviation of at least 0.
         alpha_init: alpha starts here, at least 0.
         **kwargs: everything else that `PlasticPolicy` takes, but for what is a recurrent core's:
-            ``hidden_size``, ``activation``, ``backend`` and ``trace_clip``.
+            ``cell``, ``hidden_size``, ``activation``, ``backend`` and ``trace_clip``.
 
     Raises:
         ValueError: the spaces are others, or an argument is outside its range or of a recurrent core.
@@ -67,13 +68,14 @@ class OmniglotPolicy(PlasticPolicy):
             hidden_size=n_labels,
             rule=rule,
             eta=eta,
-            w_init=w_init,
+            w_init=check_scale("w_init", w_init),
             alpha_init=alpha_init,
             **kwargs,
         )
 
     def _make_core(self) -> PlasticReadout:
         given = self.core_options
+        assert given.w_init is not None
         return PlasticReadout(
             self.features_dim - self.hidden_size,
             self.hidden_size,

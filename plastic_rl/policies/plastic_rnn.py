@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from plastic_rl.arguments import check_count
 from plastic_rl.ops.plastic_rnn import (
     Backend,
     PlasticState,
+    get_cell,
     get_rule,
     initial_state,
     plastic_rnn,
@@ -24,13 +26,25 @@ from plastic_rl.policies.core_recorder import PlasticRecorder
 class PlasticRNN(PlasticWeights):
     """Linear drive and plastic recurrent core (Miconi, Stanley & Clune, ICML 2018, Eq. 1 to 3).
 
+    With features o_t the drive is x = o_t W_in + b, N numbers for each part of the cell, and with the hidden
+    state h of the step before, zero like the trace H where an episode starts,
+
+        u_j   = sum_i h_i (w_ij + alpha_ij H_ij)
+        rnn     h' = y = sigma(x + u)
+        gru     r = s(x_r + h W_r)    z = s(x_z + h W_z)    y = sigma(x_n + r (u + b_u))
+                h' = z h + (1 - z) y
+        lstm    i, f, o = s(x + h W)    y = sigma(x_g + u)    c' = f c + i y    h' = o tanh(c')
+
+    where s is the logistic function. The output is h'. The rule changes H by what h and y do.
+    ``alpha="none"`` leaves plain networks: the GRU and the LSTM are those of torch.
+
     The layer holds no state: it goes in and comes out. It is a `RecurrentCore`.
 
     Args:
         input_size: number of input features F, at least 1.
         hidden_size: number of neurons N, at least 1.
-        **options: ``rule``, ``alpha``, ``eta``, ``activation``, ...: the fields of `CoreOptions`, with its
-            defaults.
+        **options: ``cell``, ``rule``, ``alpha``, ``eta``, ``activation``, ...: the fields of `CoreOptions`,
+            with its defaults.
 
     Attributes:
         options: them all.
@@ -43,8 +57,13 @@ class PlasticRNN(PlasticWeights):
         # SB3's extractors may count in NumPy integers.
         input_size, n = check_count("input_size", input_size), check_count("hidden_size", hidden_size)
         given = CoreOptions(**options)
-        drive = nn.Linear(input_size, n)
-        w, alpha = given.w_init * torch.rand(n, n), None
+        cell = get_cell(given.cell)
+        drive = nn.Linear(input_size, len(cell.parts) * n)
+        if cell.gates and given.w_init is None:
+            w = _uniform(n, n, size=n)
+        else:
+            w = (0.01 if given.w_init is None else given.w_init) * torch.rand(n, n)
+        alpha = None
         if given.alpha == "full":
             alpha = given.alpha_init * torch.rand(n, n)
         elif given.alpha == "homogeneous":
@@ -56,6 +75,9 @@ class PlasticRNN(PlasticWeights):
             eta=given.eta,
             activation=given.activation,
             trace_clip=given.trace_clip,
+            cell=given.cell,
+            w_gates=_uniform(n, cell.gates * n, size=n) if cell.gates else None,
+            b_u=_uniform(n, size=n) if cell.reset_bias else None,
         )
         self.input_size = input_size
         self.hidden_size = n
@@ -64,7 +86,7 @@ class PlasticRNN(PlasticWeights):
         self.drive = drive
 
     def initial_state(self, batch_size: int) -> PlasticState:
-        """Zeros: hidden (B, N) and trace (B, N, N), or (B, 0, 0) without plasticity."""
+        """Zeros: hidden (B, N) and trace (B, N, N), or (B, 0, 0) without plasticity; see `PlasticState`."""
         return initial_state(self.params(), batch_size).detach()
 
     def forward(
@@ -73,7 +95,7 @@ class PlasticRNN(PlasticWeights):
         """Run a sequence, with gradients.
 
         features: (T, B, F)
-        state: hidden (B, N), trace (B, N, N)
+        state: from before the first step
         episode_starts: (T, B)
         returns: y (T, B, N), state after the last step
         """
@@ -85,7 +107,7 @@ class PlasticRNN(PlasticWeights):
         """One step without gradients; the caller's state is left as it was.
 
         features: (B, F)
-        state: hidden (B, N), trace (B, N, N)
+        state: from before the step
         episode_start: (B,)
         returns: y (B, N), new state
         """
@@ -106,6 +128,7 @@ class PlasticRNN(PlasticWeights):
     def kind(self) -> dict[str, Any]:
         """What two cores must have in common for the weights of one to mean the same in the other."""
         kind = {
+            "cell": self.cell,
             "hidden_size": self.hidden_size,
             "rule": self.rule,
             "alpha": self.plasticity,
@@ -116,6 +139,12 @@ class PlasticRNN(PlasticWeights):
     def extra_repr(self) -> str:
         """What ``print`` shows beside the sub-modules."""
         return (
-            f"hidden_size={self.hidden_size}, rule={self.rule}, alpha={self.plasticity}, "
+            f"cell={self.cell}, hidden_size={self.hidden_size}, rule={self.rule}, alpha={self.plasticity}, "
             f"activation={self.activation}"
         )
+
+
+def _uniform(*shape: int, size: int) -> Tensor:
+    """Numbers up to 1 / sqrt(size), as torch's recurrent layers start."""
+    bound = 1 / math.sqrt(size)
+    return torch.empty(*shape).uniform_(-bound, bound)

@@ -74,4 +74,7 @@ class PlasticReadout(PlasticConnections):
 
     def update(self, trace: Tensor, features: Tensor, y: Tensor) -> Tensor:
         """The trace (B, F, N) after the features (B, F) met the outputs y (B, N)."""
-        return trace if self.alpha is None else update_trace(trace, features, y, self.params())
+        if self.alpha is None:
+            return trace
+        trace, _ = update_trace(trace, trace[:, :0, :0], features, y, y, self.params())
+        return trace

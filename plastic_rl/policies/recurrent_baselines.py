@@ -150,7 +150,7 @@ class PlasticRNNNetwork(RecurrentNetwork):
         n_outputs: values of an answer.
         hidden_size: neurons N in the core, at least 1.
         channels: of every convolution.
-        **core_kwargs: ``rule``, ``alpha``, ``eta``, ``activation``, ... of `PlasticRNN`.
+        **core_kwargs: ``cell``, ``rule``, ``alpha``, ``eta``, ``activation``, ... of `PlasticRNN`.
     """
 
     def __init__(

@@ -116,12 +116,12 @@ def _from_numpy(state: Any, like: Any) -> Any:
 
 
 def _shapes(state: Any) -> str:
-    """The names and shapes of a state's arrays in words."""
+    """The names and shapes of a state's arrays in words, empty ones left out."""
     names = getattr(state, "_fields", [""] * len(state))
     parts = [
         f"({_shapes(part)})" if isinstance(part, tuple | list) else f"{name} {tuple(np.shape(part))}".strip()
         for name, part in zip(names, state, strict=True)
-        if part is not None
+        if part is not None and (isinstance(part, tuple | list) or 0 not in np.shape(part))
     ]
     return " and ".join(parts)
 

@@ -36,10 +36,11 @@ class CoreTransfer(NamedTuple):
 def load_core(path: str | Path | io.BufferedIOBase, policy: PlasticPolicy) -> CoreTransfer:
     """Copy what a saved model's core has learned into a policy's core.
 
-    Copied are w, alpha, eta and the parameters of the rule (w_m, b_m, fan_out). The linear drive into the
-    core belongs to the observations and stays as it is, as do features extractor, layers after the core and
-    heads. A critic with a core of its own gets the saved critic's, or the shared one where the saved model
-    has one core. The optimiser's moments of what was copied are cleared.
+    Copied are w, alpha, eta, the parameters of the rule (w_m, b_m, fan_out) and those of a gated cell
+    (w_gates, b_u). The linear drive into the core belongs to the observations and stays as it is, as do
+    features extractor, layers after the core and heads. A critic with a core of its own gets the saved
+    critic's, or the shared one where the saved model has one core. The optimiser's moments of what was copied
+    are cleared.
 
     Like every model file of Stable-Baselines3 this one holds pickled objects: load only files that you trust.
 
@@ -53,7 +54,7 @@ def load_core(path: str | Path | io.BufferedIOBase, policy: PlasticPolicy) -> Co
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged or holds another kind of model, its core has a rule that is not
-            registered, or another hidden_size, rule, form of alpha, activation or bound on the trace.
+            registered, or another cell, hidden_size, rule, form of alpha, activation or bound on the trace.
     """
     saved = _load_policy(path)
     pairs: dict[str, tuple[Any, Any]] = {"core": (saved.core, policy.core)}

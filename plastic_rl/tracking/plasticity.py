@@ -29,13 +29,14 @@ class PlasticityCallback(BaseCallback):
 
     ===========================  ====================================================================
     ``plasticity/eta``           learning rate of the trace, in (0, 1)
-    ``plasticity/fan_out_mean``  of ``modulated``: mean of abs(fan_out)
-    ``plasticity/w_m_norm``      of ``modulated``: norm of the modulating neuron's weights w_m
-    ``plasticity/b_m``           of ``modulated``: its bias
+    ``plasticity/fan_out_mean``  with a modulating neuron: mean of abs(fan_out)
+    ``plasticity/w_m_norm``      with a modulating neuron: norm of its weights w_m
+    ``plasticity/b_m``           with a modulating neuron: its bias
     ``plasticity/alpha_mean``    mean of abs(alpha) over the connections
     ``plasticity/alpha_std``     its standard deviation
     ``plasticity/w_norm``        Frobenius norm of w
     ``plasticity/trace_norm``    Frobenius norm of the Hebbian trace, mean over the environments
+    ``.../eligibility_norm``     of ``retroactive``: the same of its second trace
     ``plasticity/w``             picture: row i, column j is the connection from neuron i to neuron j;
                                  blue is negative, red positive
     ``plasticity/alpha``         the same for alpha
@@ -104,9 +105,10 @@ def plasticity_values(model: Any) -> dict[str, float]:
                 values[f"{prefix}b_m"] = module.b_m.item()
             values[f"{prefix}w_norm"] = module.w.norm().item()
             values[f"{prefix}w_max"] = module.w.abs().max().item()
-            trace = _trace_of(module, model)
-            if trace is not None and trace.numel():
-                values[f"{prefix}trace_norm"] = trace.flatten(1).norm(dim=1).mean().item()
+            for name in ("trace", "eligibility"):
+                trace = _trace_of(module, model, name)
+                if trace is not None and trace.numel():
+                    values[f"{prefix}{name}_norm"] = trace.flatten(1).norm(dim=1).mean().item()
     return values
 
 
@@ -125,12 +127,12 @@ def plasticity_images(model: Any) -> dict[str, np.ndarray]:
     return images
 
 
-def _trace_of(module: nn.Module, model: Any) -> Tensor | None:
-    """The Hebbian trace (B, N, N) that a plastic network has in the model's state; none for most networks."""
+def _trace_of(module: nn.Module, model: Any, kind: str) -> Tensor | None:
+    """The ``trace`` or ``eligibility`` (B, N, N) of a plastic network in the model's state; None for most."""
     for part, name in _CORES.items():
         core = getattr(model.policy, name, None)
         if isinstance(core, nn.Module) and any(module is inner for inner in core.modules()):
-            trace = getattr(getattr(getattr(model, "_state", None), part, None), "trace", None)
+            trace = getattr(getattr(getattr(model, "_state", None), part, None), kind, None)
             return trace if isinstance(trace, Tensor) else None
     return None
 

@@ -10,6 +10,7 @@ from plastic_rl import PlasticPolicy
 from plastic_rl.policies import CoreOptions, PlasticRNN
 
 OTHERS = {
+    "cell": "gru",
     "rule": "oja",
     "alpha": "homogeneous",
     "eta": 0.2,

@@ -77,9 +77,7 @@ def test_a_saved_model_needs_its_rule(tmp_path):
     model.policy.save(tmp_path / "policy.pth")
     obs = model.get_env().reset()
     forget_own_rules()
-    missing = (
-        "rule must be one of hebb, oja, modulated, got 'own' .*registered first, with plastic_rl.register_"
-    )
+    missing = "rule must be one of hebb, oja, modulated, retroactive, got 'own' .*registered first"
     with pytest.raises(ValueError, match=missing):
         PlasticA2C.load(tmp_path / "model.zip")
     with pytest.raises(ValueError, match=missing):

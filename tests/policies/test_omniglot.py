@@ -139,7 +139,7 @@ def test_bad_input_is_refused():
     for space in (flat, spaces.Dict(image=flat), spaces.Dict(image=flat, label=flat, more=flat)):
         with pytest.raises(ValueError, match="observation_space must be a Dict of the one-dimensional Boxes"):
             OmniglotPolicy(space, spaces.Discrete(5), lambda _: 1e-3)
-    for name in ("hidden_size", "activation", "backend", "trace_clip"):
+    for name in ("cell", "hidden_size", "activation", "backend", "trace_clip"):
         with pytest.raises(ValueError, match=f"OmniglotPolicy has no {name}"):
             make_policy(**{name: 1})
     for argument in ({"eta": 1.0}, {"rule": "modulated"}, {"alpha": "some"}):

@@ -79,7 +79,8 @@ def test_eta_starts_where_asked_and_stays_in_its_interval():
     [
         ({"hidden_size": 0}, "hidden_size must be an integer of at least 1, got 0"),
         ({"hidden_size": 2.5}, "hidden_size .* got 2.5"),
-        ({"rule": "hebbian"}, "rule must be one of hebb, oja, modulated, got 'hebbian'"),
+        ({"cell": "mgu"}, "cell must be one of rnn, gru, lstm, got 'mgu'"),
+        ({"rule": "hebbian"}, "rule must be one of hebb, oja, modulated, retroactive, got 'hebbian'"),
         ({"alpha": "shared"}, "alpha must be one of full, homogeneous, none, got 'shared'"),
         ({"eta": 0.0}, "eta must lie strictly between 0 and 1, got 0.0"),
         ({"eta": 1}, "eta must lie strictly between 0 and 1, got 1"),

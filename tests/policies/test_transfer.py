@@ -18,7 +18,9 @@ LEARNED = {
     "hebb": ["w", "alpha", "eta_logit"],
     "oja": ["w", "alpha", "eta_logit"],
     "modulated": ["w", "alpha", "w_m", "b_m", "fan_out"],
+    "retroactive": ["w", "alpha", "eta_logit", "w_m", "b_m", "fan_out"],
 }
+OF_CELL = {"rnn": [], "gru": ["w_gates", "b_u"], "lstm": ["w_gates"]}
 
 
 class Quiet(gym.Env):
@@ -57,13 +59,15 @@ def numbers(policy):
 
 
 @pytest.mark.parametrize("alpha", ["full", "homogeneous", "none"])
-@pytest.mark.parametrize("rule", LEARNED)
-def test_what_the_core_learned_is_copied_and_the_rest_stays(tmp_path, rule, alpha):
-    saved = save(tmp_path / "model.zip", rule=rule, alpha=alpha).policy
-    policy = make(rule=rule, alpha=alpha)
+@pytest.mark.parametrize(
+    ("cell", "rule"), [*(("rnn", rule) for rule in LEARNED), ("gru", "hebb"), ("lstm", "retroactive")]
+)
+def test_what_the_core_learned_is_copied_and_the_rest_stays(tmp_path, cell, rule, alpha):
+    saved = save(tmp_path / "model.zip", cell=cell, rule=rule, alpha=alpha).policy
+    policy = make(cell=cell, rule=rule, alpha=alpha)
     before = numbers(policy)
     transfer = load_core(tmp_path / "model.zip", policy)
-    expected = ["w"] if alpha == "none" else LEARNED[rule]
+    expected = OF_CELL[cell] + (["w"] if alpha == "none" else LEARNED[rule])
     assert set(transfer.copied) == {f"core.{name}" for name in expected}
     assert sorted(transfer.copied + transfer.fresh) == sorted(before)
     for name, value in numbers(policy).items():
@@ -110,6 +114,8 @@ def test_only_the_moments_of_what_was_copied_are_cleared(tmp_path):
         ({"activation": "sigmoid"}, {}, "activation='sigmoid'.*activation='tanh'"),
         ({"rule": "modulated", "trace_clip": 1.0}, {"rule": "modulated"}, "trace_clip=1.0.*trace_clip=2.0"),
         ({"policy": NamedRule}, {}, "rule='oja'.*rule='hebb'"),
+        ({}, {"cell": "gru"}, "has cell='rnn', this model's has cell='gru'"),
+        ({"cell": "lstm"}, {"cell": "gru"}, "has cell='lstm', this model's has cell='gru'"),
     ],
 )
 def test_another_kind_of_core_is_refused(tmp_path, theirs, ours, message):

@@ -2,6 +2,7 @@
 
 from plastic_rl.ops.plastic_rnn.api import initial_state, plastic_rnn, plastic_rnn_step_
 from plastic_rl.ops.plastic_rnn.backends import BACKENDS, backend_names
+from plastic_rl.ops.plastic_rnn.cells import CELLS, CellDefinition, drive_size, get_cell, state_shapes
 from plastic_rl.ops.plastic_rnn.protocols import OperatorBackend, Refusal, Tape
 from plastic_rl.ops.plastic_rnn.recording import Recording, plastic_rnn_replay
 from plastic_rl.ops.plastic_rnn.rules import (
@@ -22,6 +23,7 @@ from plastic_rl.ops.plastic_rnn.threads import torch_in_one_thread
 from plastic_rl.ops.plastic_rnn.types import (
     Activation,
     Backend,
+    Cell,
     PlasticParams,
     PlasticState,
     Rule,
@@ -30,9 +32,12 @@ from plastic_rl.ops.plastic_rnn.types import (
 __all__ = [
     "ACTIVATIONS",
     "BACKENDS",
+    "CELLS",
     "RULES",
     "Activation",
     "Backend",
+    "Cell",
+    "CellDefinition",
     "OperatorBackend",
     "PlasticParams",
     "PlasticState",
@@ -46,6 +51,8 @@ __all__ = [
     "UnknownRuleError",
     "backend_names",
     "batch_size",
+    "drive_size",
+    "get_cell",
     "get_rule",
     "initial_state",
     "map_state",
@@ -54,6 +61,7 @@ __all__ = [
     "plastic_rnn_step_",
     "register_rule",
     "rule_names",
+    "state_shapes",
     "take_rows",
     "tensors",
     "torch_in_one_thread",

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from plastic_rl.arguments import check_count
 from plastic_rl.ops.plastic_rnn import backends, checks
+from plastic_rl.ops.plastic_rnn.cells import state_shapes
 from plastic_rl.ops.plastic_rnn.types import Backend, PlasticParams, PlasticState
 
 
@@ -14,13 +15,14 @@ def initial_state(params: PlasticParams, batch_size: int) -> PlasticState:
     """The state at the start of an episode: zeros.
 
     Returns:
-        hidden (B, N) and trace (B, N, N), or (B, 0, 0) for a plain network.
+        hidden (B, N), trace (B, N, N), cell (B, N) and eligibility (B, N, N); parts that the network does not
+        have are empty, (B, 0) and (B, 0, 0).
 
     Raises:
         ValueError: batch_size below 1, or parameters that do not fit their rule.
     """
     checks.check_params(params)
-    shapes = params.state_shapes(check_count("batch_size", batch_size))
+    shapes = state_shapes(params, check_count("batch_size", batch_size))
     return PlasticState(**{name: params.w.new_zeros(shape) for name, shape in shapes.items()})
 
 
@@ -40,20 +42,21 @@ def plastic_rnn(
     outgoing one, so calls chain. Truncating back-propagation through time is the caller's ``state.detach()``.
 
     Args:
-        x: (T, B, N), input drive of every neuron.
-        params: weights, plasticity and rule, shared by the batch.
-        state: hidden (B, N) and trace (B, N, N) from before the first step; None starts from zeros.
+        x: (T, B, N), input drive of every neuron. Of a gated cell (T, B, G N), N for each of its parts: r, z,
+            n of a ``gru`` and i, f, g, o of an ``lstm``, the order of ``torch.nn.GRU`` and ``torch.nn.LSTM``.
+        params: weights, plasticity, cell and rule, shared by the batch.
+        state: from before the first step; None starts from zeros.
         episode_starts: (T, B), bool or 0 and 1, true where an episode starts: the state of that row is
             zeroed before step t.
         clamp: values (T, B, N) and bool mask (T, B, N); where the mask is true the neuron takes the value,
-            which is a constant.
+            which is a constant. In a gated cell it is the hidden state that is held.
         repeats: (T,), integers of at least 1: step t stands for so many steps in a row with the same input
             and clamp, of which only the first can start an episode. More than 1 only where the mask is true
             for every neuron of every row: there the fused backend takes them all at the cost of two.
         backend: ``reference`` (torch, any device and dtype), ``numba`` (CPU, float32, fused) or ``auto``.
 
     Returns:
-        y: (T, B, N), the activations.
+        y: (T, B, N), the activations, or the hidden states of a gated cell.
         state: from after the last step.
 
     Raises:
@@ -81,9 +84,9 @@ def plastic_rnn_step_(
     """Take one step without gradients and update ``state`` in place: the form for acting.
 
     Args:
-        x: (B, N), input drive.
-        params: weights, plasticity and rule.
-        state: hidden (B, N) and trace (B, N, N); overwritten.
+        x: (B, N), input drive, or (B, G N) of a gated cell.
+        params: weights, plasticity, cell and rule.
+        state: overwritten.
         episode_start: (B,), true where an episode starts: that row is zeroed before the step.
         clamp: values (B, N) and mask (B, N).
         backend: as in ``plastic_rnn``.

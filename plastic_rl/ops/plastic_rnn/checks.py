@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from plastic_rl.ops.plastic_rnn.cells import drive_size, get_cell, state_shapes
 from plastic_rl.ops.plastic_rnn.rules import ACTIVATIONS, get_rule
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
@@ -42,17 +43,17 @@ def check_step(
 def check_layout(
     x: Tensor, params: PlasticParams, state: PlasticState | None, starts: Tensor | None, clamp: Clamp | None
 ) -> None:
-    """Check everything but values. x: (..., B, N), the rest is measured against it."""
+    """Check everything but values. x: (..., B, N) or (..., B, G N), the rest is measured against it."""
     if not x.dtype.is_floating_point:
         raise ValueError(f"x must have a floating dtype, got {x.dtype}")
     check_params(params)
-    batch, n = x.shape[-2:]
-    if params.w.shape[0] != n:
-        raise ValueError(f"x has {n} neurons, params.w has {params.w.shape[0]}: they must agree")
+    batch, n = x.shape[-2], params.n
+    if drive_size(params) != x.shape[-1]:
+        _refuse_width(x, params)
     for name, tensor in params.tensors().items():
         _check_like(f"params.{name}", tensor, x)
     if state is not None:
-        for name, shape in params.state_shapes(batch).items():
+        for name, shape in state_shapes(params, batch).items():
             _check_shape(f"state.{name}", getattr(state, name), shape)
         for name, part in state._asdict().items():
             _check_like(f"state.{name}", part, x)
@@ -61,8 +62,8 @@ def check_layout(
         _check_device("episode_starts", starts, x)
     if clamp is not None:
         values, mask = clamp
-        _check_shape("clamp values", values, x.shape)
-        _check_shape("clamp mask", mask, x.shape)
+        _check_shape("clamp values", values, (*x.shape[:-1], n))
+        _check_shape("clamp mask", mask, (*x.shape[:-1], n))
         _check_like("clamp values", values, x)
         _check_device("clamp mask", mask, x)
         if mask.dtype != torch.bool:
@@ -74,7 +75,7 @@ def check_params(params: PlasticParams) -> None:
     w, alpha = params.w, params.alpha
     if w.dim() != 2 or w.shape[0] != w.shape[1] or w.shape[0] == 0:
         raise ValueError(f"params.w must be (N, N) with N at least 1, got {_shape(w)}")
-    rule = get_rule(params.rule, "params.rule")
+    rule, cell = get_rule(params.rule, "params.rule"), get_cell(params.cell, "params.cell")
     if params.activation not in ACTIVATIONS:
         raise ValueError(
             f"params.activation must be one of {', '.join(ACTIVATIONS)}, got {params.activation!r}"
@@ -83,6 +84,8 @@ def check_params(params: PlasticParams) -> None:
         raise ValueError(f"params.alpha must be {_shape(w)}, () or None, got {_shape(alpha)}")
     used = rule.parameters if params.plastic else ()
     n = w.shape[0]
+    _check_gates("w_gates", params.w_gates, (n, cell.gates * n), cell.gates > 0, params)
+    _check_gates("b_u", params.b_u, (n,), cell.reset_bias, params)
     _check_presence("eta", params.eta, (), "eta" in used, params)
     _check_presence("w_m", params.w_m, (n,), "w_m" in used, params)
     _check_presence("b_m", params.b_m, (), "b_m" in used, params)
@@ -91,14 +94,34 @@ def check_params(params: PlasticParams) -> None:
         raise ValueError(f"params.trace_clip must be a finite number above 0, got {params.trace_clip!r}")
 
 
+def _refuse_width(x: Tensor, params: PlasticParams) -> None:
+    parts = get_cell(params.cell).parts
+    if len(parts) == 1:
+        raise ValueError(f"x has {x.shape[-1]} neurons, params.w has {params.n}: they must agree")
+    raise ValueError(
+        f"x must be (..., B, {drive_size(params)}) with cell {params.cell!r}, {params.n} for each of its "
+        f"parts {', '.join(parts)}, got {_shape(x)}"
+    )
+
+
+def _check_gates(
+    name: str, tensor: Tensor | None, shape: tuple[int, ...], used: bool, params: PlasticParams
+) -> None:
+    _check_given(name, tensor, shape, used, f"with cell {params.cell!r}")
+
+
 def _check_presence(
     name: str, tensor: Tensor | None, shape: tuple[int, ...], used: bool, params: PlasticParams
 ) -> None:
+    which = "without alpha" if params.alpha is None else f"with rule {params.rule!r}"
+    _check_given(name, tensor, shape, used, which)
+
+
+def _check_given(name: str, tensor: Tensor | None, shape: tuple[int, ...], used: bool, which: str) -> None:
     if used == (tensor is not None):
         if tensor is not None:
             _check_shape(f"params.{name}", tensor, shape)
         return
-    which = "without alpha" if params.alpha is None else f"with rule {params.rule!r}"
     raise ValueError(
         f"params.{name} must be {'given' if used else 'None'} {which}, got {_shape_or_none(tensor)}"
     )

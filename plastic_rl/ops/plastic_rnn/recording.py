@@ -7,6 +7,7 @@ from torch import Tensor
 
 from plastic_rl.arguments import check_count
 from plastic_rl.ops.plastic_rnn import backends, checks
+from plastic_rl.ops.plastic_rnn.cells import drive_size
 from plastic_rl.ops.plastic_rnn.types import Backend, PlasticParams, PlasticState
 
 
@@ -21,7 +22,7 @@ class Recording:
     Args:
         n_steps: length T of the sequence, at least 1.
         params: of the network.
-        state: before the first step: hidden (B, N) and trace (B, N, N); copied.
+        state: before the first step; copied.
         backend: as in ``plastic_rnn``.
 
     Attributes:
@@ -40,8 +41,9 @@ class Recording:
         self.n_steps = check_count("n_steps", n_steps)
         self.backend = backend
         chosen = backends.choose_backend(backend, state.hidden, params)
-        checks.check_step(state.hidden, params, state, None, None)
+        self._check(params, state)
         batch, n = state.hidden.shape
+        self.drive_shape = n_steps, batch, drive_size(params)
         self.y = state.hidden.new_full((n_steps, batch, n), float("nan")).detach()
         self.episode_starts = torch.zeros(n_steps, batch, dtype=torch.bool, device=state.hidden.device)
         # Indexing a list costs less than indexing a tensor.
@@ -52,7 +54,7 @@ class Recording:
     def reset(self, params: PlasticParams, state: PlasticState | None = None) -> None:
         """Begin again with these parameters, from ``state`` (copied) or from where the last rollout ended."""
         state = self.state if state is None else state
-        checks.check_step(state.hidden, params, state, None, None)
+        self._check(params, state)
         if state.hidden.shape != self.y.shape[1:]:
             raise ValueError(
                 f"state.hidden must be {tuple(self.y.shape[1:])}, got {tuple(state.hidden.shape)}"
@@ -60,11 +62,17 @@ class Recording:
         self._tape.reset(params, state)
         self.length = 0
 
+    def _check(self, params: PlasticParams, state: PlasticState) -> None:
+        checks.check_params(params)
+        # What a drive would look like, without memory.
+        x = state.hidden.new_empty(1).expand(len(state.hidden), drive_size(params))
+        checks.check_step(x, params, state, None, None)
+
     def step(self, x: Tensor, episode_start: Tensor, params: PlasticParams) -> Tensor:
         """Take one step, without gradients.
 
         Args:
-            x: (B, N), input drive.
+            x: (B, N), input drive, or (B, G N) of a gated cell.
             episode_start: (B,), true where an episode starts: that row is zeroed before the step.
             params: those given at the start of the recording.
 
@@ -79,9 +87,9 @@ class Recording:
         if t == self.n_steps:
             raise RuntimeError(f"the recording is full: {t} of {t} steps taken; call reset")
         y = self._rows[t]
-        if x.shape != y.shape or x.dtype != y.dtype or x.device != y.device:
+        if x.shape != self.drive_shape[1:] or x.dtype != y.dtype or x.device != y.device:
             raise ValueError(
-                f"x must be {tuple(y.shape)} {y.dtype} on {y.device}, got {tuple(x.shape)} {x.dtype}"
+                f"x must be {self.drive_shape[1:]} {y.dtype} on {y.device}, got {tuple(x.shape)} {x.dtype}"
             )
         if episode_start.shape != y.shape[:1]:
             raise ValueError(f"episode_start must be ({y.shape[0]},), got {tuple(episode_start.shape)}")
@@ -109,7 +117,7 @@ def plastic_rnn_replay(x: Tensor, params: PlasticParams, recording: Recording) -
     recording's memory: the recording may be reset only after the backward pass, and one that was is an error.
 
     Args:
-        x: (T, B, N), the input drives of all steps.
+        x: (T, B, N) or (T, B, G N), the input drives of all steps.
         params: of the network.
         recording: of T steps.
 
@@ -121,7 +129,7 @@ def plastic_rnn_replay(x: Tensor, params: PlasticParams, recording: Recording) -
     """
     if recording.length != recording.n_steps:
         raise ValueError(f"recording must be complete, got {recording.length} of {recording.n_steps} steps")
-    if x.shape != recording.y.shape:
-        raise ValueError(f"x must be {tuple(recording.y.shape)}, as recorded, got {tuple(x.shape)}")
+    if x.shape != recording.drive_shape:
+        raise ValueError(f"x must be {recording.drive_shape}, as recorded, got {tuple(x.shape)}")
     checks.check_layout(x, params, None, None, None)
     return recording._tape.replay(x, params)

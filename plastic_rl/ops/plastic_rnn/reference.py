@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from plastic_rl.ops.plastic_rnn.cells import get_cell
 from plastic_rl.ops.plastic_rnn.protocols import Refusal
-from plastic_rl.ops.plastic_rnn.rules import activate, update_trace
+from plastic_rl.ops.plastic_rnn.rules import update_trace
 from plastic_rl.ops.plastic_rnn.tape import RerunTape
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
@@ -64,8 +65,8 @@ def run(
 ) -> tuple[Tensor, PlasticState]:
     """Run the network over a sequence, one step after the other.
 
-    x: (T, B, N)
-    state: hidden (B, N), trace (B, N, N)
+    x: (T, B, N), or (T, B, G N) for a cell with G - 1 gates
+    state: from before the first step
     episode_starts: (T, B) bool
     clamp: values (T, B, N), mask (T, B, N) bool
     repeats: (T,), how many times in a row step t is taken
@@ -85,20 +86,25 @@ def run(
 def step(
     x: Tensor, params: PlasticParams, state: PlasticState, clamp: tuple[Tensor, Tensor] | None = None
 ) -> PlasticState:
-    """One step: read out through the trace, then update it (ICML 2018, Eq. 1 and 2 or 3).
+    """One step: read out through the trace, let the cell fire, then update the trace (ICML 2018, Eq. 1 to 3).
 
-    x: (B, N)
+    x: (B, N), or (B, G N) for a cell with G - 1 gates
     clamp: values (B, N), mask (B, N) bool
-    returns: state whose hidden is y
+    returns: state whose hidden is the output
     """
-    hidden, trace = state
+    before, trace = state.hidden, state.trace
+    cell = get_cell(params.cell)
     weights = params.w if params.alpha is None else params.w + params.alpha * trace
     # (B, 1, N) @ (B, N, N): row vectors on the left, so that column j feeds neuron j.
-    read_out = hidden @ weights if weights.dim() == 2 else torch.bmm(hidden.unsqueeze(1), weights).squeeze(1)
-    y = activate(x + read_out, params.activation)
+    read_out = before @ weights if weights.dim() == 2 else torch.bmm(before.unsqueeze(1), weights).squeeze(1)
+    gates = before[:, :0] if params.w_gates is None else before @ params.w_gates
+    y, hidden, memory = cell.step(x, read_out, gates, state, params)
     if clamp is not None:
         values, mask = clamp
-        y = torch.where(mask, values.detach(), y)
+        hidden = torch.where(mask, values.detach(), hidden)
+    if not cell.gates:
+        y = hidden  # the clamp holds the postsynaptic activities, too
+    eligibility = state.eligibility
     if params.alpha is not None:
-        trace = update_trace(trace, hidden, y, params)
-    return PlasticState(y, trace)
+        trace, eligibility = update_trace(trace, eligibility, before, y, hidden, params)
+    return PlasticState(hidden, trace, memory, eligibility)

@@ -1,10 +1,12 @@
 """The plasticity rules: those that are built in, and those that a user registers.
 
-Every rule is an affine map of each column of the trace (row i feeds, column j is fed):
+A rule is an affine map of each column of the trace (row i feeds, column j is fed):
 
     H_{t+1,ij} = clip(d_tj H_t,ij + g_tj y_{t-1,i})
 
-so a rule is two vectors computed from the new activations: the decay d and the gain g, both (B, N).
+so a rule is two vectors computed from the new activations: the decay d and the gain g, both (B, N). The one
+exception, ``retroactive``, has a second trace and an update of its own. In a gated cell y_{t-1} is the hidden
+state that the step has read and y the candidate.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from plastic_rl.ops.plastic_rnn.types import Activation, PlasticParams, Rule
 
-RuleFunction = Callable[[Tensor, PlasticParams], tuple[Tensor, Tensor]]
+RuleFunction = Callable[..., tuple[Tensor, Tensor]]
 
 # What a rule may have of its own, all of it trained.
 _PARAMETERS = ("eta", "w_m", "b_m", "fan_out")
@@ -36,14 +38,25 @@ class RuleDefinition:
         smallest_decay: of any update, from the parameters and a bound on the size of all activations, so that
             backends know for how many updates the trace can be computed backwards; None where it cannot be.
         code: the number by which the fused kernels know the rule, None where they do not.
+        reads_hidden: see `register_rule`.
+        update: in place of ``decay_and_gain``, for a rule with a second trace: from trace and eligibility
+            (B, I, N), the presynaptic activities (B, I), the postsynaptic ones (B, N), the new hidden state
+            (B, N) and the parameters to the new trace, not clipped yet, and the new eligibility.
     """
 
     name: str
-    decay_and_gain: RuleFunction
+    decay_and_gain: RuleFunction | None
     parameters: tuple[str, ...] = ("eta",)
     trace_clip: bool = False
     smallest_decay: Callable[[PlasticParams, float], float] | None = None
     code: int | None = None
+    reads_hidden: bool = False
+    update: Callable[..., tuple[Tensor, Tensor]] | None = None
+
+    @property
+    def eligibility(self) -> bool:
+        """Whether there is a second trace."""
+        return self.update is not None
 
     def span_to_undo(self, params: PlasticParams, bound: float, amplification: float) -> int:
         """Over how many updates in a row H_t = (H_{t+1} - g y) / d multiplies errors by no more than this.
@@ -94,13 +107,27 @@ def oja(y: Tensor, params: PlasticParams) -> tuple[Tensor, Tensor]:
     return 1 - params.eta * y**2, params.eta * y
 
 
-def modulated(y: Tensor, params: PlasticParams) -> tuple[Tensor, Tensor]:
-    """Simple neuromodulation, ICLR 2019: d = 1, g = M y with M = fan_out tanh(y . w_m + b_m)."""
+def modulated(y: Tensor, params: PlasticParams, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Simple neuromodulation, ICLR 2019: d = 1, g = M y."""
+    return torch.ones_like(y), modulation(hidden, params) * y
+
+
+def retroactive(
+    trace: Tensor, eligibility: Tensor, pre: Tensor, y: Tensor, hidden: Tensor, params: PlasticParams
+) -> tuple[Tensor, Tensor]:
+    """Retroactive neuromodulation, ICLR 2019: H + M E with the old E, then (1 - eta) E + eta y_{t-1} y."""
+    assert params.eta is not None
+    trace = trace + modulation(hidden, params).unsqueeze(1) * eligibility
+    eligibility = (1 - params.eta) * eligibility + pre.unsqueeze(2) * (params.eta * y).unsqueeze(1)
+    return trace, eligibility
+
+
+def modulation(hidden: Tensor, params: PlasticParams) -> Tensor:
+    """What the modulating neuron sends to each neuron, (B, N): M = fan_out tanh(h' . w_m + b_m)."""
     assert params.w_m is not None
     assert params.b_m is not None
     assert params.fan_out is not None
-    signal = torch.tanh(y @ params.w_m + params.b_m).unsqueeze(-1)
-    return torch.ones_like(y), params.fan_out * signal * y
+    return params.fan_out * torch.tanh(hidden @ params.w_m + params.b_m).unsqueeze(-1)
 
 
 def _smallest_decay_of_hebb(params: PlasticParams, bound: float) -> float:
@@ -119,13 +146,18 @@ def _checked_eta(params: PlasticParams) -> float:
     return eta
 
 
-# The built-in rules: those for which there are fused kernels.
+# The built-in rules.
 RULES: dict[str, RuleDefinition] = {
     definition.name: definition
     for definition in (
         RuleDefinition("hebb", hebb, smallest_decay=_smallest_decay_of_hebb, code=0),
         RuleDefinition("oja", oja, smallest_decay=_smallest_decay_of_oja, code=1),
-        RuleDefinition("modulated", modulated, ("w_m", "b_m", "fan_out"), trace_clip=True, code=2),
+        RuleDefinition(
+            "modulated", modulated, ("w_m", "b_m", "fan_out"), trace_clip=True, code=2, reads_hidden=True
+        ),
+        RuleDefinition(
+            "retroactive", None, ("eta", "w_m", "b_m", "fan_out"), trace_clip=True, update=retroactive
+        ),
     )
 }
 # These, and those that users register.
@@ -142,6 +174,7 @@ def register_rule(
     *,
     parameters: tuple[str, ...] = ("eta",),
     trace_clip: bool = False,
+    reads_hidden: bool = False,
     overwrite: bool = False,
 ) -> None:
     """Add a plasticity rule, so that networks and policies take it as ``rule=name``.
@@ -151,7 +184,7 @@ def register_rule(
         H_{t+1,ij} = clip(d_j H_t,ij + g_j y_{t-1,i})
 
     Gradients are torch's own, through the backend ``reference``: ``auto`` takes it and says so once, and an
-    explicit ``numba``, which is compiled for the built-in rules, is refused. A saved model holds the rule's
+    explicit ``numba``, which is compiled for built-in rules, is refused. A saved model holds the rule's
     name only: register the rule before loading it.
 
     Args:
@@ -163,6 +196,9 @@ def register_rule(
         parameters: which trained parameters of ``params`` the rule uses, the others being None: ``eta`` (),
             in (0, 1); ``w_m`` (N,), ``b_m`` () and ``fan_out`` (N,), which start random, at 0 and at 1.
         trace_clip: whether every element of the trace is bounded to plus and minus ``params.trace_clip``.
+        reads_hidden: whether the function is called as ``decay_and_gain(y, params, hidden)``, with what
+            leaves the step, (B, N): the new activations once more with the cell ``rnn``, and in a gated cell,
+            where y is the candidate, the new hidden state.
         overwrite: whether a registered rule of this name is replaced, also in networks that exist.
 
     Raises:
@@ -180,17 +216,16 @@ def register_rule(
         raise ValueError(f"parameters must be some of {', '.join(_PARAMETERS)}, got {parameters!r}")
     if not isinstance(trace_clip, bool):
         raise ValueError(f"trace_clip must be true or false, got {trace_clip!r}")
-    _RULES[name] = RuleDefinition(name, decay_and_gain, tuple(parameters), trace_clip)
+    if not isinstance(reads_hidden, bool):
+        raise ValueError(f"reads_hidden must be true or false, got {reads_hidden!r}")
+    _RULES[name] = RuleDefinition(
+        name, decay_and_gain, tuple(parameters), trace_clip, reads_hidden=reads_hidden
+    )
 
 
 def rule_names() -> tuple[str, ...]:
     """The built-in rules and those that are registered."""
     return tuple(_RULES)
-
-
-def is_registered(rule: Rule) -> bool:
-    """Whether this is the name of a rule that a user has registered."""
-    return rule not in RULES and rule in rule_names()
 
 
 def get_rule(rule: Rule, argument: str = "rule") -> RuleDefinition:
@@ -207,13 +242,18 @@ def get_rule(rule: Rule, argument: str = "rule") -> RuleDefinition:
     return _RULES[rule]
 
 
-def decay_and_gain(y: Tensor, params: PlasticParams) -> tuple[Tensor, Tensor]:
-    """Decay d and gain g of the trace, each (B, N), from the new activations y (B, N).
+def decay_and_gain(y: Tensor, params: PlasticParams, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Decay d and gain g of the trace, each (B, N).
+
+    y: (B, N), the postsynaptic activities
+    hidden: (B, N), what leaves the step
 
     Raises:
         ValueError: the rule gives something else.
     """
-    returned = get_rule(params.rule).decay_and_gain(y, params)
+    rule = get_rule(params.rule)
+    assert rule.decay_and_gain is not None
+    returned = rule.decay_and_gain(y, params, hidden) if rule.reads_hidden else rule.decay_and_gain(y, params)
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise ValueError(
             f"rule {params.rule!r} must return two tensors, decay and gain, got {type(returned).__name__}"
@@ -232,19 +272,32 @@ def decay_and_gain(y: Tensor, params: PlasticParams) -> tuple[Tensor, Tensor]:
     return decay.expand_as(y), gain.expand_as(y)
 
 
-def update_trace(trace: Tensor, pre: Tensor, y: Tensor, params: PlasticParams) -> Tensor:
-    """The trace after one step.
+def update_trace(
+    trace: Tensor,
+    eligibility: Tensor,
+    pre: Tensor,
+    y: Tensor,
+    hidden: Tensor,
+    params: PlasticParams,
+) -> tuple[Tensor, Tensor]:
+    """Trace and eligibility after one step.
 
     trace: (B, I, N)
-    pre: (B, I), the presynaptic activations
-    y: (B, N), the new activations
-    returns: (B, I, N)
+    eligibility: (B, I, N), or (B, 0, 0) where the rule has none
+    pre: (B, I), the presynaptic activities
+    y: (B, N), the postsynaptic activities
+    hidden: (B, N), what leaves the step: y again, but in a gated cell
+    returns: the same two
     """
-    decay, gain = decay_and_gain(y, params)
-    trace = decay.unsqueeze(1) * trace + pre.unsqueeze(2) * gain.unsqueeze(1)
-    if get_rule(params.rule).trace_clip:
+    rule = get_rule(params.rule)
+    if rule.update is not None:
+        trace, eligibility = rule.update(trace, eligibility, pre, y, hidden, params)
+    else:
+        decay, gain = decay_and_gain(y, params, hidden)
+        trace = decay.unsqueeze(1) * trace + pre.unsqueeze(2) * gain.unsqueeze(1)
+    if rule.trace_clip:
         trace = trace.clamp(-params.trace_clip, params.trace_clip)
-    return trace
+    return trace, eligibility
 
 
 def try_rule(params: PlasticParams) -> None:
@@ -253,9 +306,10 @@ def try_rule(params: PlasticParams) -> None:
     Raises:
         ValueError: the rule gives something else than decay and gain.
     """
-    if params.plastic:
+    if params.plastic and get_rule(params.rule).decay_and_gain is not None:
         with torch.no_grad():
-            decay_and_gain(params.w.new_zeros(2, params.w.shape[1]), params)
+            y = params.w.new_zeros(2, params.w.shape[1])
+            decay_and_gain(y, params, y)
 
 
 def activate(pre: Tensor, activation: Activation) -> Tensor:

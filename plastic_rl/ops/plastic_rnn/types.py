@@ -11,21 +11,42 @@ from torch import Tensor
 from plastic_rl.ops.plastic_rnn.state import map_state, take_rows, zero_rows
 
 # The name of a built-in rule, or of one that was given to register_rule.
-Rule: TypeAlias = Literal["hebb", "oja", "modulated"] | str
+Rule: TypeAlias = Literal["hebb", "oja", "modulated", "retroactive"] | str
+Cell = Literal["rnn", "gru", "lstm"]
 Activation = Literal["tanh", "sigmoid", "relu", "linear"]
 # The name of a backend, or "auto" for the first that can run.
 Backend: TypeAlias = Literal["auto", "reference", "numba"] | str
 
 
-class PlasticState(NamedTuple):
-    """What the operator carries from one step to the next.
-
-    hidden: (B, N), the activations of the previous step, y_{t-1}
-    trace: (B, N, N), the Hebbian trace H_t; (B, 0, 0) for a plain RNN
-    """
-
+class _Parts(NamedTuple):
     hidden: Tensor
     trace: Tensor
+    cell: Tensor
+    eligibility: Tensor
+
+
+class PlasticState(_Parts):
+    """What the operator carries from one step to the next.
+
+    ``cell`` and ``eligibility`` may be left out where the network has none.
+
+    hidden: (B, N), the activations of the previous step, y_{t-1}, or h of a gated cell
+    trace: (B, N, N), the Hebbian trace H_t; (B, 0, 0) without plasticity
+    cell: (B, N), c of an ``lstm``; (B, 0) in other cells
+    eligibility: (B, N, N), the second trace E_t of the rule ``retroactive``; (B, 0, 0) with other rules
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls, hidden: Tensor, trace: Tensor, cell: Tensor | None = None, eligibility: Tensor | None = None
+    ) -> PlasticState:
+        """Fill in empty parts."""
+        if cell is None:
+            cell = hidden[:, :0]
+        if eligibility is None:
+            eligibility = trace[:, :0, :0]
+        return super().__new__(cls, hidden, trace, cell, eligibility)
 
     def map(self, function: Callable[[Tensor], Any]) -> PlasticState:
         """The state with ``function(tensor)`` in the place of every tensor."""
@@ -62,15 +83,18 @@ class PlasticParams:
     Args:
         w: (N, N), fixed weights; column j feeds neuron j.
         alpha: (N, N), () or None, the plasticity of each connection.
-        eta: (), the learning rate of the trace, in (0, 1); rules ``hebb`` and ``oja``.
+        eta: (), the learning rate of the trace, in (0, 1); all built-in rules but ``modulated``.
         rule: how the trace changes: ``hebb`` (ICML 2018, Eq. 2), ``oja`` (ICML 2018, Eq. 3),
-            ``modulated`` (simple neuromodulation, Backpropamine, ICLR 2019), or one that `register_rule`
-            has added, which says itself which of the following it uses.
-        activation: the nonlinearity sigma of Eq. 1.
-        w_m: (N,), weights of the modulating neuron; ``modulated``.
-        b_m: (), its bias; ``modulated``.
-        fan_out: (N,), how strongly it reaches each neuron; ``modulated``.
-        trace_clip: bound on the size of every element of the trace; ``modulated``.
+            ``modulated`` and ``retroactive`` (simple and retroactive neuromodulation, Backpropamine, ICLR
+            2019), or one that `register_rule` has added, which says itself which of the following it uses.
+        activation: the nonlinearity sigma of Eq. 1, in a gated cell that of the candidate.
+        w_m: (N,), weights of the modulating neuron; ``modulated``, ``retroactive``.
+        b_m: (), its bias; ``modulated``, ``retroactive``.
+        fan_out: (N,), how strongly it reaches each neuron; ``modulated``, ``retroactive``.
+        trace_clip: bound on the size of every element of the trace; ``modulated``, ``retroactive``.
+        cell: ``rnn`` (Eq. 1), ``gru`` or ``lstm``, in which w, alpha and trace are those of the candidate.
+        w_gates: (N, 2 N) of a ``gru``, for its gates r, z; (N, 3 N) of an ``lstm``, for i, f, o.
+        b_u: (N,), of a ``gru``: the bias inside the reset gate. All other biases are the drive's.
     """
 
     w: Tensor
@@ -82,6 +106,9 @@ class PlasticParams:
     b_m: Tensor | None = None
     fan_out: Tensor | None = None
     trace_clip: float = 2.0
+    cell: Cell = "rnn"
+    w_gates: Tensor | None = None
+    b_u: Tensor | None = None
 
     @property
     def n(self) -> int:
@@ -93,11 +120,6 @@ class PlasticParams:
         """Whether there is a trace at all."""
         return self.alpha is not None
 
-    def state_shapes(self, batch_size: int) -> dict[str, tuple[int, ...]]:
-        """The shape of each part of the state."""
-        m = self.n if self.plastic else 0
-        return {"hidden": (batch_size, self.n), "trace": (batch_size, m, m)}
-
     def tensors(self) -> dict[str, Tensor]:
         """The tensors among the parameters, by name: those that this rule and this alpha use."""
         named = {
@@ -107,5 +129,7 @@ class PlasticParams:
             "w_m": self.w_m,
             "b_m": self.b_m,
             "fan_out": self.fan_out,
+            "w_gates": self.w_gates,
+            "b_u": self.b_u,
         }
         return {name: tensor for name, tensor in named.items() if tensor is not None}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn import PlasticParams, PlasticState, get_rule, plastic_rnn
+from plastic_rl.ops.plastic_rnn import PlasticParams, PlasticState, get_cell, get_rule, plastic_rnn
 
 # Largest error over a tensor, relative to its largest element.
 TOLERANCE = {torch.float32: 3e-4, torch.float64: 1e-10}
@@ -26,8 +26,9 @@ class Problem:
     activation: str
     episode_starts: Tensor | None
     clamp: tuple[Tensor, Tensor] | None
-    upstream: tuple[Tensor, Tensor, Tensor]
+    upstream: tuple[Tensor, ...]
     repeats: Tensor | None = None
+    cell: str = "rnn"
 
     def params(self, leaves: dict[str, Tensor]) -> PlasticParams:
         of_params = {name: leaf for name, leaf in leaves.items() if name not in ("x", *PlasticState._fields)}
@@ -35,8 +36,13 @@ class Problem:
             rule=self.rule,
             activation=self.activation,
             trace_clip=CLIP,
+            cell=self.cell,
             **of_params,
         )
+
+    @staticmethod
+    def state(leaves: dict[str, Tensor]) -> PlasticState:
+        return PlasticState(**{name: leaves[name] for name in PlasticState._fields if name in leaves})
 
     def fresh_leaves(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """Separate leaf tensors, so that no gradient can be compared with itself."""
@@ -48,18 +54,17 @@ class Problem:
         return None if self.clamp is None else (self.clamp[0].to(dtype), self.clamp[1])
 
     def send_back(self, y: Tensor, state: PlasticState) -> None:
-        """Random gradients into y, the final hidden state and the final trace."""
+        """Random gradients into y and every part of the final state."""
         outputs = (y, *state)
         sum((out * up.to(out.dtype)).sum() for out, up in zip(outputs, self.upstream, strict=True)).backward()
 
     def run(self, backend: str, dtype: torch.dtype) -> dict[str, Tensor]:
         """Every output, and the gradient of every leaf."""
         leaves = self.fresh_leaves(dtype)
-        state = PlasticState(leaves["hidden"], leaves["trace"])
         y, final = plastic_rnn(
             leaves["x"],
             self.params(leaves),
-            state,
+            self.state(leaves),
             self.episode_starts,
             clamp=self.cast_clamp(dtype),
             repeats=self.repeats,
@@ -71,6 +76,9 @@ class Problem:
 
 def collect(y: Tensor, state: PlasticState, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
     result = {"y": y.detach(), "final hidden": state.hidden.detach(), "final trace": state.trace.detach()}
+    for name, part in state._asdict().items():
+        if part.numel() > 0:
+            result[f"final {name}"] = part.detach()
     for name, leaf in leaves.items():
         if leaf.grad is not None:
             result[f"gradient of {name}"] = leaf.grad
@@ -81,6 +89,7 @@ def make_problem(
     rule: str = "hebb",
     alpha: str = "full",
     *,
+    cell: str = "rnn",
     steps: int = 12,
     batch: int = 3,
     n: int = 9,
@@ -97,7 +106,8 @@ def make_problem(
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
     scale = 0.5 / n**0.5
-    leaves = {"x": 0.7 * normal(steps, batch, n), "w": scale * normal(n, n)}
+    definition = get_cell(cell)
+    leaves = {"x": 0.7 * normal(steps, batch, len(definition.parts) * n), "w": scale * normal(n, n)}
     plastic = alpha != "none"
     if alpha == "full":
         leaves["alpha"] = scale * normal(n, n)
@@ -111,8 +121,17 @@ def make_problem(
             "fan_out": lambda: 0.5 * normal(n),
         }
         leaves |= {name: make[name]() for name in get_rule(rule).parameters}
+    if definition.gates:
+        leaves["w_gates"] = 2 * scale * normal(n, definition.gates * n)
+    if definition.reset_bias:
+        leaves["b_u"] = 0.5 * normal(n)
     leaves["hidden"] = torch.tanh(normal(batch, n))
     leaves["trace"] = 0.2 * normal(batch, n, n) if plastic else torch.zeros(batch, 0, 0, dtype=torch.float64)
+
+    if definition.memory:
+        leaves["cell"] = normal(batch, n)
+    if plastic and get_rule(rule).eligibility:
+        leaves["eligibility"] = 0.2 * normal(batch, n, n)
 
     starts = None
     if resets:
@@ -125,8 +144,9 @@ def make_problem(
         if clamp == "partial":
             mask = torch.rand(steps, batch, n, generator=generator) < 0.3
         clamps = (torch.rand(steps, batch, n, generator=generator, dtype=torch.float64) * 1.6 - 0.8, mask)
-    upstream = (normal(steps, batch, n), normal(batch, n), normal(*leaves["trace"].shape))
-    return Problem(leaves, rule, activation, starts, clamps, upstream)
+    upstream = [normal(steps, batch, n)]
+    upstream += [normal(*part.shape) for part in Problem.state(leaves)]
+    return Problem(leaves, rule, activation, starts, clamps, tuple(upstream), cell=cell)
 
 
 def assert_same(result: dict[str, Tensor], expected: dict[str, Tensor], dtype: torch.dtype) -> None:

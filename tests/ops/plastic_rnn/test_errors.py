@@ -118,7 +118,7 @@ CASES = {
     "w_m with hebb": (params_changed(w_m=torch.zeros(N)), r"params\.w_m must be None with rule 'hebb'"),
     "unknown rule": (
         params_changed(rule="hebbian"),
-        r"params\.rule must be one of hebb, oja, modulated, got 'heb",
+        r"params\.rule must be one of hebb, oja, modulated, retroactive, got 'heb",
     ),
     "unknown activation": (params_changed(activation="gelu"), r"params\.activation must be one of tanh"),
     "hidden of a wrong shape": (

@@ -9,14 +9,15 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from plastic_rl.ops.plastic_rnn.cells import CELLS
 from plastic_rl.ops.plastic_rnn.protocols import Refusal, Tape
-from plastic_rl.ops.plastic_rnn.rules import RULES, is_registered
+from plastic_rl.ops.plastic_rnn.rules import RULES, get_rule, rule_names
 from plastic_rl.ops.plastic_rnn.tape import RerunTape
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
 
 class NumbaBackend:
-    """Compiled kernels for the rules that have a code."""
+    """Compiled kernels for the cells and the rules that have a code."""
 
     @cached_property
     def _installed(self) -> bool:
@@ -29,12 +30,16 @@ class NumbaBackend:
         return autograd
 
     def can_run(self, x: Tensor, params: PlasticParams) -> Refusal | None:
-        """Only float32 on the CPU, and the built-in rules."""
+        """Only float32 on the CPU, and the cells and rules that have a code."""
         if x.dtype != torch.float32 or x.device.type != "cpu":
             return Refusal(f"takes float32 on the CPU, got {x.dtype} on {x.device}")
-        if is_registered(params.rule):
-            fused = ", ".join(RULES)
+        # Names that nobody knows are refused when the arguments are checked.
+        if params.rule in rule_names() and get_rule(params.rule).code is None:
+            fused = ", ".join(name for name, rule in RULES.items() if rule.code is not None)
             return Refusal(f"is compiled for the rules {fused}, got {params.rule!r}", avoidable=True)
+        if params.cell in CELLS and CELLS[params.cell].code is None:
+            fused = ", ".join(name for name, cell in CELLS.items() if cell.code is not None)
+            return Refusal(f"is compiled for the cell {fused}, got {params.cell!r}", avoidable=True)
         if not self._installed:
             install = "needs the package numba: python -m pip install numba"
             return Refusal(install, RuntimeError, remedy="", avoidable=True)

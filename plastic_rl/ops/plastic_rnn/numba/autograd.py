@@ -113,7 +113,7 @@ def step(
     clamp: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """The step form; arguments as in the public function, checked there."""
-    hidden, trace = state
+    hidden, trace = state.hidden, state.trace
     if not (hidden.is_contiguous() and trace.is_contiguous()):
         dense = PlasticState(hidden.detach().contiguous(), trace.detach().contiguous())
         out = step(x, params, dense, episode_start, clamp)

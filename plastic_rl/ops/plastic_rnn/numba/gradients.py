@@ -37,7 +37,7 @@ class Inputs(NamedTuple):
     @classmethod
     def of(cls, x: Tensor, params: PlasticParams, state: PlasticState | None) -> Inputs:
         """All tensors of a sequence; a recording's state is a constant."""
-        hidden, trace = (None, None) if state is None else state
+        hidden, trace = (None, None) if state is None else (state.hidden, state.trace)
         return cls(x, hidden, trace, **params.tensors())
 
 

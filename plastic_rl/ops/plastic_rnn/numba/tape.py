@@ -96,7 +96,8 @@ class _Replay(torch.autograd.Function):
         ctx.tape, ctx.params, ctx.resets = tape, params, tape.resets
         ctx.set_materialize_grads(False)
         y = tape.y.detach()
-        return y, *tape.state(tape.steps)
+        state = tape.state(tape.steps)
+        return y, state.hidden, state.trace
 
     @staticmethod
     @once_differentiable
