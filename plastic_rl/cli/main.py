@@ -49,20 +49,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process if not given.
 
     Returns:
-        The exit code: 0, 2 for bad input (one line on stderr), 130 after Ctrl-C.
+        The exit code: 0, 2 for bad input (one line on stderr), 130 after Ctrl-C, 141 where whoever reads the
+        output, like ``head``, has stopped reading.
     """
     # Torch's threads otherwise spin while they wait, which brings training to a crawl as soon as another
     # program wants one of the cores. It is read when torch is imported, which the commands do when they run.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         arguments = _parser().parse_args(argv)
-        return COMMANDS[arguments.command].run(arguments)
+        code = COMMANDS[arguments.command].run(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        if not _drop_output():
+            raise  # another pipe than that of the output
+        return 141
     except CommandError as error:
         print(f"plastic-rl: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("plastic-rl: interrupted", file=sys.stderr)
         return 130
+
+
+def _drop_output() -> bool:
+    """Whether nobody reads the output any more; Python then finds nothing left to write when it ends."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 class _Parser(argparse.ArgumentParser):

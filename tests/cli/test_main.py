@@ -1,6 +1,7 @@
 """What the commands have in common: their table, numbers, the version, what there is."""
 
 import argparse
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -73,6 +74,30 @@ def test_the_list_has_all_there_is(capsys: pytest.CaptureFixture[str]) -> None:
         assert score is not None
         assert f"mean return {score['mean_return']:g}" in out
     assert "bayes-optimal 293" in out
+
+
+def test_output_that_nobody_reads_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as nobody:
+        done = subprocess.run(
+            [sys.executable, "-m", "plastic_rl", "list"],
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_another_broken_pipe_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        raise BrokenPipeError("a worker has died")
+
+    broken: Any = SimpleNamespace(SUMMARY="break", add_arguments=lambda parser: None, run=run)
+    monkeypatch.setitem(cli.COMMANDS, "break", broken)
+    with pytest.raises(BrokenPipeError, match="a worker has died"):
+        cli.main(["break"])
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "watch", "plot", "data", "list"])
