@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 
 from plastic_rl.runs.hyperparams import load_config
 from plastic_rl.training.a2c import PlasticA2C
+from plastic_rl.training.ppo import PlasticPPO
 
 AGENT = ["--algo", "plastic_a2c", "--env", "PlasticMaze-v0"]
 # fmt: off
@@ -108,6 +109,38 @@ def test_optimize_draws_settings_and_a_trial_can_be_trained(
     assert model.policy_kwargs == {**kept, **drawn[1]}
     saved = yaml.load((path.parent / "PlasticMaze-v0/config.yml").read_text(), yaml.UnsafeLoader)
     assert saved["policy_kwargs"] == model.policy_kwargs
+
+
+def test_ppo_is_trained_played_filmed_and_tuned(
+    zoo: ModuleType, settings_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = ["--algo", "plastic_ppo", "--env", "PlasticPairs-v0"]
+    options = ["--device", "cpu", "--seed", "3", "-conf", str(settings_file)]
+    assert zoo.main(["train", *agent, *options, "-n", "80", "--eval-freq", "40"]) == 0
+    run = Path("logs/plastic_ppo/PlasticPairs-v0_1")
+    model = PlasticPPO.load(run / "PlasticPairs-v0.zip", device="cpu")
+    assert (model.num_timesteps, model.n_epochs, model.policy.core.rule) == (80, 10, "oja")
+    capsys.readouterr()
+    assert zoo.main(["enjoy", *agent, "--no-render", "-n", "64", "--device", "cpu"]) == 0
+    assert "Mean episode length: 32.00" in capsys.readouterr().out
+    assert zoo.main(["record_video", *agent, "-n", "5", "--no-render"]) == 0
+    assert [path.suffix for path in (run / "videos").iterdir()] == [".mp4"]
+
+    study = ["--storage", "ppo.log", "--study-name", "ppo", "-f", "tuned"]
+    trials = ["-optimize", "--n-trials", "1", "--n-startup-trials", "1", "--eval-episodes", "1"]
+    assert zoo.main(["train", *agent, *options, *study, *trials, "-n", "80"]) == 0
+    # RL-Zoo takes trial 0 for none.
+    assert zoo.main(["train", *agent, *options, *study, *trials, "-n", "80"]) == 0
+    report = max(Path("tuned/plastic_ppo").glob("report_*.csv"), key=lambda path: path.stat().st_mtime)
+    with report.open() as file:
+        drawn = list(csv.DictReader(file))[1]
+    tuned = [*agent, *options, *study, "-n", "80", "--eval-freq", "-1", "--trial-id", "1"]
+    assert zoo.main(["train", *tuned]) == 0
+    (path,) = Path("tuned/plastic_ppo").glob("*/PlasticPairs-v0.zip")
+    model = PlasticPPO.load(path, device="cpu")
+    assert model.policy_kwargs["hidden_size"] == int(drawn["params_hidden_size"])
+    assert model.policy_kwargs["rule"] == "oja"
+    assert model.ent_coef == pytest.approx(float(drawn["params_ent_coef"]))
 
 
 def test_track_writes_an_offline_run(tmp_path: Path) -> None:

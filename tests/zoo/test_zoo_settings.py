@@ -23,6 +23,7 @@ from plastic_rl.training.a2c import PlasticA2C
 from plastic_rl.training.ppo import PlasticPPO
 from plastic_rl.training.vec_env import GymnasiumVecEnv, make_vec_env
 from plastic_rl.zoo import __main__ as plain_zoo
+from plastic_rl.zoo.manager import default_config
 from plastic_rl.zoo.sampler import convert_plastic, sample_plastic
 
 FILES = [default_config_path(name) for name in ("plastic_a2c", "plastic_ppo", "a2c", "recurrent_ppo")]
@@ -108,6 +109,18 @@ def test_they_agree_on_a_given_file(experiment: Experiment, settings_file: Path,
     assert_same_settings(model, other)
 
 
+@pytest.mark.parametrize("algo", ["plastic_a2c", "plastic_ppo"])
+def test_our_algorithms_have_our_file_everywhere(algo: str) -> None:
+    for env_id in ("PlasticMaze-v0", "CartPole-v1"):
+        assert default_config(algo, env_id) == str(default_config_path(algo))
+
+
+def test_other_algorithms_have_our_file_where_it_is_about_us() -> None:
+    assert default_config("ppo_lstm", "PlasticMaze-v0") == str(default_config_path("recurrent_ppo"))
+    assert default_config("a2c", "CartPole-v1") is None
+    assert default_config("ppo", "PlasticMaze-v0") is None
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_files_mean_the_same_to_rl_zoos_yaml(path: Path) -> None:
     # Standard YAML 1.1 takes 3e-4 for a string; ours for a number.
@@ -178,8 +191,9 @@ def test_the_sampler_keeps_policy_kwargs(given: dict[str, Any]) -> None:
     assert given.get("hidden_size", 7) == 7
     converted = convert_plastic(trial.params)
     assert converted == {**settings, "policy_kwargs": converted["policy_kwargs"]}
-    model = PlasticA2C("MlpPolicy", "CartPole-v1", device="cpu", **{**settings, "n_steps": 4})
-    assert model.policy.hidden_size == expected["hidden_size"]
+    for algorithm in (PlasticA2C, PlasticPPO):
+        model = algorithm("MlpPolicy", "CartPole-v1", device="cpu", **{**settings, "n_steps": 4})
+        assert model.policy.hidden_size == expected["hidden_size"]
 
 
 @pytest.mark.parametrize("argv", [[], ["trian"], ["--algo", "plastic_a2c"]])
