@@ -4,11 +4,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_type_hints
 
 import gymnasium as gym
 import pytest
 
 import plastic_rl
+from plastic_rl.envs.maze.rules import MazeArguments, MazeOptions
+from plastic_rl.envs.pairs.rules import PairsArguments, PairsOptions
+from plastic_rl.policies.core_options import CoreArguments, CoreOptions
 
 PACKAGE = Path(plastic_rl.__file__).parent
 
@@ -64,6 +68,15 @@ def test_the_root_links_lead_into_the_package():
     for name in ("envs", "policies", "training"):
         assert (root / name).is_symlink()
         assert (root / name).resolve() == PACKAGE / name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [(CoreArguments, CoreOptions), (MazeArguments, MazeOptions), (PairsArguments, PairsOptions)],
+)
+def test_type_checkers_are_told_all_options_and_their_types(arguments, options):
+    """That a keyword that is none is an error to them shows in the tests of unknown arguments."""
+    assert get_type_hints(arguments) == get_type_hints(options)
 
 
 def test_registered_ids():

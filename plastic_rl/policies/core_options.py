@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, get_args
+from typing import Any, TypedDict, get_args
 
 from plastic_rl.arguments import check_choice, check_open_fraction, check_positive, check_scale
 from plastic_rl.ops.plastic_rnn import (
@@ -17,6 +17,20 @@ from plastic_rl.ops.plastic_rnn import (
     get_rule,
 )
 from plastic_rl.policies.connections import Alpha
+
+
+class CoreArguments(TypedDict, total=False):
+    """The fields of `CoreOptions` as keyword arguments, as type checkers and editors want them."""
+
+    cell: Cell
+    rule: Rule
+    alpha: Alpha
+    eta: float
+    activation: Activation
+    backend: Backend
+    w_init: float | None
+    alpha_init: float
+    trace_clip: float
 
 
 @dataclass(frozen=True)

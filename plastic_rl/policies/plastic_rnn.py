@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from plastic_rl.ops.plastic_rnn import (
     plastic_rnn_step_,
 )
 from plastic_rl.policies.connections import PlasticWeights
-from plastic_rl.policies.core_options import CoreOptions
+from plastic_rl.policies.core_options import CoreArguments, CoreOptions
 from plastic_rl.policies.core_recorder import PlasticRecorder
 
 
@@ -53,7 +53,7 @@ class PlasticRNN(PlasticWeights):
         ValueError: an argument outside its range, named.
     """
 
-    def __init__(self, input_size: int, hidden_size: int = 200, **options: Any) -> None:
+    def __init__(self, input_size: int, hidden_size: int = 200, **options: Unpack[CoreArguments]) -> None:
         # SB3's extractors may count in NumPy integers.
         input_size, n = check_count("input_size", input_size), check_count("hidden_size", hidden_size)
         given = CoreOptions(**options)

@@ -47,6 +47,6 @@ def test_what_is_wrong_is_named(name):
 
 def test_an_unknown_option_is_no_option():
     with pytest.raises(TypeError, match="leak"):
-        PlasticRNN(3, 4, leak=0.1)
+        PlasticRNN(3, 4, leak=0.1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="leak"):
         PlasticPolicy(*SPACES, lambda _: 1e-3, leak=0.1)

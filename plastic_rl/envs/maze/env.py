@@ -1,7 +1,7 @@
 """A maze whose goal moves every episode: the navigation task of Miconi, Stanley & Clune (ICML 2018)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium as gym
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from plastic_rl.envs.arguments import check_render_mode
 from plastic_rl.envs.maze.render import Trail, render_trail
-from plastic_rl.envs.maze.rules import Maze, MazeOptions
+from plastic_rl.envs.maze.rules import Maze, MazeArguments, MazeOptions
 
 
 class PlasticMazeEnv(gym.Env[NDArray[Any], Any]):
@@ -71,7 +71,7 @@ class PlasticMazeEnv(gym.Env[NDArray[Any], Any]):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}  # noqa: RUF012
 
-    def __init__(self, *, render_mode: str | None = None, **options: Any):
+    def __init__(self, *, render_mode: str | None = None, **options: Unpack[MazeArguments]):
         self._maze = Maze(MazeOptions(**options))
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self.observation_space = self._maze.observation_space()

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from gymnasium import spaces
@@ -16,6 +16,18 @@ CLOCK_LIMIT = 10_000
 _MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
 _NEIGHBOURS = np.array([(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)])
 _LARGEST_REWARD = float(np.finfo(np.float32).max)
+
+
+class MazeArguments(TypedDict, total=False):
+    """The fields of `MazeOptions` as keyword arguments, as type checkers and editors want them."""
+
+    size: int
+    start: Literal["center", "random"]
+    goal_reward: float
+    wall_penalty: float
+    observe_previous_action: bool
+    observe_time: bool
+    time_scale: float
 
 
 @dataclass(frozen=True, kw_only=True)

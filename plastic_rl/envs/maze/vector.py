@@ -1,7 +1,7 @@
 """Many mazes at once: the rules of `PlasticMazeEnv`, batched with NumPy."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from gymnasium import spaces
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from plastic_rl.arguments import check_count
 from plastic_rl.envs.batched import BatchedEnv
 from plastic_rl.envs.maze.render import Trail, render_trail
-from plastic_rl.envs.maze.rules import Maze, MazeOptions
+from plastic_rl.envs.maze.rules import Maze, MazeArguments, MazeOptions
 
 
 class PlasticMazeVectorEnv(BatchedEnv):
@@ -41,7 +41,7 @@ class PlasticMazeVectorEnv(BatchedEnv):
         *,
         max_episode_steps: int = 250,
         render_mode: str | None = None,
-        **options: Any,
+        **options: Unpack[MazeArguments],
     ):
         self._maze = Maze(MazeOptions(**options))
         super().__init__(

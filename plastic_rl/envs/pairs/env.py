@@ -1,6 +1,6 @@
 """Paired associates: cues and their answers, drawn anew for every lifetime, shown once and then asked for."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from plastic_rl.envs.arguments import check_render_mode
 from plastic_rl.envs.pairs.render import Trail, render_trail
-from plastic_rl.envs.pairs.rules import Lifetimes, Pairs, PairsOptions
+from plastic_rl.envs.pairs.rules import Lifetimes, Pairs, PairsArguments, PairsOptions
 
 
 class PlasticPairsEnv(gym.Env[NDArray[Any], Any]):
@@ -94,7 +94,7 @@ class PlasticPairsEnv(gym.Env[NDArray[Any], Any]):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}  # noqa: RUF012
 
-    def __init__(self, *, render_mode: str | None = None, **options: Any):
+    def __init__(self, *, render_mode: str | None = None, **options: Unpack[PairsArguments]):
         self._rules = Pairs(PairsOptions(**options))
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self.observation_space = self._rules.observation_space()

@@ -1,7 +1,7 @@
 """The rules of paired associates: whole lifetimes as arrays, shared by every form of the environment."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 from gymnasium import spaces
@@ -9,6 +9,20 @@ from numpy.typing import NDArray
 
 from plastic_rl.arguments import check_choice, check_count, is_integer
 from plastic_rl.envs.sampling import draw_distinct
+
+
+class PairsArguments(TypedDict, total=False):
+    """The fields of `PairsOptions` as keyword arguments, as type checkers and editors want them."""
+
+    n_pairs: int | tuple[int, int]
+    cue_size: int
+    n_answers: int
+    blank_steps: int
+    cues: Literal["drawn", "fixed"]
+    answer_delay: Literal[0, 1]
+    n_changes: int
+    feedback: Literal["told", "tried"]
+    n_rounds: int
 
 
 @dataclass(frozen=True, kw_only=True)

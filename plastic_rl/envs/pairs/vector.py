@@ -1,7 +1,7 @@
 """Many lifetimes of paired associates at once: the rules of `PlasticPairsEnv`, batched with NumPy."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from gymnasium import spaces
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from plastic_rl.envs.batched import BatchedEnv
 from plastic_rl.envs.pairs.render import Trail, render_trail
-from plastic_rl.envs.pairs.rules import Lifetimes, Pairs, PairsOptions
+from plastic_rl.envs.pairs.rules import Lifetimes, Pairs, PairsArguments, PairsOptions
 
 
 class PlasticPairsVectorEnv(BatchedEnv):
@@ -41,7 +41,7 @@ class PlasticPairsVectorEnv(BatchedEnv):
         *,
         max_episode_steps: int | None = None,
         render_mode: str | None = None,
-        **options: Any,
+        **options: Unpack[PairsArguments],
     ):
         self._rules = rules = Pairs(PairsOptions(**options))
         super().__init__(

@@ -253,4 +253,4 @@ def test_single_and_batched_environment_take_the_same_arguments(name):
     assert batch.single_observation_space == single.observation_space
     for maker in (PlasticMazeEnv, PlasticMazeVectorEnv):
         with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
-            maker(colour=1)
+            maker(colour=1)  # type: ignore[call-arg]

@@ -72,7 +72,7 @@ def test_bad_arguments_of_the_batch_are_refused(arguments, message):
 def test_unknown_arguments_are_refused():
     for make in (PlasticPairsEnv, PlasticPairsVectorEnv):
         with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
-            make(colour=1)
+            make(colour=1)  # type: ignore[call-arg]
 
 
 def test_step_and_render_need_a_reset():
