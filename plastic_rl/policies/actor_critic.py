@@ -5,6 +5,7 @@ observation -> features extractor -> recurrent core -> (net_arch layers) -> acti
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict
 from typing import Any, ClassVar
 
@@ -120,7 +121,9 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         self.core = self._make_core()
         self.critic_core = None if self.share_features_extractor else self._make_core()
-        super()._build(lr_schedule)
+        # A parameter trains all the same; the first noise of gSDE would keep the graph that it was drawn with.
+        with torch.no_grad():
+            super()._build(lr_schedule)
         cores = [core for core in (self.core, self.critic_core) if core is not None]
         for core in cores:
             check_core(core)
@@ -159,6 +162,20 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
         assert state.critic is not None
         y_vf, critic = _run_core(self.critic_core, vf_features, state.critic, episode_starts)
         return y_pi, y_vf, PolicyState(actor, critic)
+
+    def reset_noise(self, n_envs: int = 1) -> None:
+        """Draw new noise for gSDE, without a graph: acting with it is no part of a loss."""
+        with torch.no_grad():
+            super().reset_noise(n_envs)
+
+    def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
+        # Handed out, not kept: SB3's own would hold the graph of the last loss, and be another one's next.
+        own = self.action_dist
+        self.action_dist = copy.copy(own)
+        try:
+            return super()._get_action_dist_from_latent(latent_pi)
+        finally:
+            self.action_dist = own
 
     def action_distribution(self, y: Tensor) -> Distribution:
         """The distribution over actions, given activations of the actor's core, (K, N)."""
