@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -29,8 +29,10 @@ from plastic_rl.ops.plastic_rnn import batch_size
 from plastic_rl.policies.core import RecurrentCore, check_core
 from plastic_rl.policies.core_options import split_options
 from plastic_rl.policies.plastic_rnn import PlasticRNN
-from plastic_rl.policies.state import PolicyState, StatefulPolicy
+from plastic_rl.policies.state import PolicyState, StatefulPolicy, as_policy_state, starts_tensor
 
+# What a state may be given as: a PolicyState, what ``predict`` returned, or None for zeros.
+AnyState: TypeAlias = PolicyState | tuple[Any, ...] | None
 # The width of the hidden layers that SB3's default learning rates are made for.
 SB3_WIDTH = 64
 
@@ -121,7 +123,7 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         self.core = self._make_core()
         self.critic_core = None if self.share_features_extractor else self._make_core()
-        # A parameter trains all the same; the first noise of gSDE would keep the graph that it was drawn with.
+        # Parameters train all the same; the first noise of gSDE would keep the graph it was drawn with.
         with torch.no_grad():
             super()._build(lr_schedule)
         cores = [core for core in (self.core, self.critic_core) if core is not None]
@@ -143,23 +145,33 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
         return PolicyState(self.core.initial_state(n_envs), critic)
 
     def run_cores(
-        self, obs: PyTorchObs, state: PolicyState | None, episode_starts: Tensor | None
+        self, obs: PyTorchObs, state: AnyState, episode_starts: Tensor | np.ndarray | None
     ) -> tuple[Tensor, Tensor, PolicyState]:
         """Drive the cores with a sequence of observations.
 
         obs: (T * B, ...), time-major
-        state: of B environments; None starts B = T * B environments of one step each from zeros
+        state: of B environments, a `PolicyState` or what ``predict`` returned, which is the actor's alone;
+            None starts B = T * B environments of one step each from zeros
         episode_starts: (T, B) or (B,) for one step
         returns: activations for the actor (T * B, N) and for the critic (T * B, N), new state
+
+        Raises ValueError where the state does not fit, or lacks the part of a critic with a core of its own.
         """
         features = self.extract_features(obs)
         pi_features, vf_features = features if isinstance(features, tuple) else (features, features)
         if state is None:
             state = self.initial_state(pi_features.shape[0])
+        state = as_policy_state(state, self.initial_state)
+        if self.critic_core is not None and state.critic is None:
+            raise ValueError(
+                "state must have the critic's memory, too: the critic has a core of its own "
+                "(share_features_extractor=False), and what predict returns is the actor's alone. Take the "
+                "PolicyState that initial_state and forward return"
+            )
+        episode_starts = starts_tensor(episode_starts, self.device)
         y_pi, actor = _run_core(self.core, pi_features, state.actor, episode_starts)
         if self.critic_core is None:
             return y_pi, y_pi, PolicyState(actor)
-        assert state.critic is not None
         y_vf, critic = _run_core(self.critic_core, vf_features, state.critic, episode_starts)
         return y_pi, y_vf, PolicyState(actor, critic)
 
@@ -188,14 +200,14 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
     def forward(  # type: ignore[override]
         self,
         obs: PyTorchObs,
-        state: PolicyState | None = None,
-        episode_starts: Tensor | None = None,
+        state: AnyState = None,
+        episode_starts: Tensor | np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor, PolicyState]:
         """Act for one step.
 
         obs: (B, ...)
-        state: of B environments, None for zeros
+        state: of B environments, as in `run_cores`, None for zeros
         episode_starts: (B,), true where the state is zeroed first
         returns: actions (B, ...), values (B, 1), log-probabilities (B,), new state
         """
@@ -210,14 +222,14 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
         self,
         obs: PyTorchObs,
         actions: Tensor,
-        state: PolicyState | None = None,
-        episode_starts: Tensor | None = None,
+        state: AnyState = None,
+        episode_starts: Tensor | np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values, log-probabilities and entropy of actions taken in a sequence.
 
         obs: (T * B, ...), time-major
         actions: (T * B, ...)
-        state: of B environments before the first step, None for zeros and T = 1
+        state: of B environments before the first step, as in `run_cores`, None for zeros and T = 1
         episode_starts: (T, B)
         returns: values (T * B, 1), log-probabilities (T * B,), entropy (T * B,) or None
         """
@@ -232,18 +244,33 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
         return self.values(y_vf), distribution.log_prob(actions), distribution.entropy()
 
     def get_distribution(
-        self, obs: PyTorchObs, state: PolicyState | None = None, episode_starts: Tensor | None = None
+        self, obs: PyTorchObs, state: AnyState = None, episode_starts: Tensor | np.ndarray | None = None
     ) -> Distribution:
-        """The distribution over actions at one step. obs: (B, ...)."""
+        """The distribution over actions at one step. obs: (B, ...), state: as in `run_cores`.
+
+        What ``predict`` returned is enough, also where the critic has a core of its own.
+        """
+        if state is not None:
+            state = self._with_critic(as_policy_state(state, self.initial_state))
         y_pi, _, _ = self.run_cores(obs, state, episode_starts)
         return self.action_distribution(y_pi)
 
     def predict_values(
-        self, obs: PyTorchObs, state: PolicyState | None = None, episode_starts: Tensor | None = None
+        self, obs: PyTorchObs, state: AnyState = None, episode_starts: Tensor | np.ndarray | None = None
     ) -> Tensor:
-        """The values (B, 1) at one step; the state given is not changed. obs: (B, ...)."""
+        """The values (B, 1) at one step; the state given is not changed.
+
+        obs: (B, ...)
+        state: as in `run_cores`
+        """
         _, y_vf, _ = self.run_cores(obs, state, episode_starts)
         return self.values(y_vf)
+
+    def _with_critic(self, state: PolicyState) -> PolicyState:
+        """A state to act with: a critic's own core starts from zeros where nobody asks for its values."""
+        if self.critic_core is None or state.critic is not None:
+            return state
+        return state._replace(critic=self.critic_core.initial_state(batch_size(state.actor)))
 
     def initial_memory(self, n_envs: int) -> Any:
         """See `StatefulPolicy`: acting needs the actor's state only."""
@@ -252,9 +279,8 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
     def choose(
         self, obs: PyTorchObs, memory: Any, episode_starts: Tensor | None, deterministic: bool
     ) -> tuple[np.ndarray, Any]:
-        """See `StatefulPolicy`. A critic's own core starts from zeros: nobody asks for its values."""
-        state = self.initial_state(batch_size(memory))._replace(actor=memory)
-        y, _, state = self.run_cores(obs, state, episode_starts)
+        """See `StatefulPolicy`."""
+        y, _, state = self.run_cores(obs, self._with_critic(PolicyState(memory)), episode_starts)
         chosen = self.action_distribution(y).get_actions(deterministic=deterministic)
         actions = chosen.cpu().numpy().reshape((-1, *self.action_space.shape))  # type: ignore[misc, arg-type]
         if isinstance(self.action_space, spaces.Box):
@@ -287,7 +313,9 @@ def _run_core(
 ) -> tuple[Tensor, Any]:
     """Run one core over time-major features (T * B, F); one step without gradients takes the lean form."""
     n_envs = batch_size(state)
-    n_steps = features.shape[0] // n_envs
+    n_steps, rest = divmod(features.shape[0], n_envs)
+    if rest:
+        raise ValueError(f"obs must be steps of the state's {n_envs} environments, got {features.shape[0]}")
     if n_steps == 1 and not torch.is_grad_enabled():
         return core.step(features, state, None if episode_starts is None else episode_starts.reshape(n_envs))
     starts = None if episode_starts is None else episode_starts.reshape(n_steps, n_envs)

@@ -12,7 +12,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn import map_state, take_rows
+from plastic_rl.ops.plastic_rnn import map_state, take_rows, tensors
 
 
 class PolicyState(NamedTuple):
@@ -84,8 +84,8 @@ class StatefulPolicy(BasePolicy):
         n_envs = (next(iter(obs.values())) if isinstance(obs, dict) else obs).shape[0]
         memory = self.initial_memory(n_envs)
         if state is not None:
-            memory = _from_numpy(state, like=memory)
-        starts = None if episode_start is None else _starts_tensor(episode_start, n_envs, self.device)
+            memory = as_tensors(state, like=memory)
+        starts = _row_starts(starts_tensor(episode_start, self.device), n_envs)
         with torch.no_grad():
             actions, memory = self.choose(obs, memory, starts, deterministic)
         if not vectorized:
@@ -93,18 +93,21 @@ class StatefulPolicy(BasePolicy):
         return actions, map_state(lambda part: part.detach().cpu().numpy(), memory)
 
 
-def _from_numpy(state: Any, like: Any) -> Any:
-    """A torch copy of a state that came from ``predict``, with the structure of ``like``.
+def as_tensors(state: Any, like: Any) -> Any:
+    """A state with the structure of ``like``: NumPy arrays, as from ``predict``, are copied into tensors.
+
+    Tensors stay what they are, with their graph.
 
     Raises:
         ValueError: its structure or a shape differs from that of ``like``.
     """
 
     def copied(zeros: Tensor, part: Any) -> Tensor:
-        array = np.asarray(part)
-        if array.shape != zeros.shape:
-            raise ValueError(f"shape {array.shape}")
-        return torch.tensor(array, dtype=zeros.dtype, device=zeros.device)
+        if np.shape(part) != tuple(zeros.shape):
+            raise ValueError(f"shape {np.shape(part)}")
+        if isinstance(part, Tensor):
+            return part
+        return torch.tensor(np.asarray(part), dtype=zeros.dtype, device=zeros.device)
 
     try:
         return map_state(copied, like, state)
@@ -113,6 +116,28 @@ def _from_numpy(state: Any, like: Any) -> Any:
         raise ValueError(
             f"state must be what predict returned, {_shapes(like)} for this observation, got {given}"
         ) from error
+
+
+def as_policy_state(state: Any, initial_state: Callable[[int], PolicyState]) -> PolicyState:
+    """The state of a policy as its cores take it, all tensors.
+
+    Args:
+        state: a `PolicyState`, or what ``predict`` returned, which is the actor's part; tensors or arrays.
+        initial_state: gives a state of so many environments, with the structure and the shapes.
+
+    Raises:
+        ValueError: its structure or a shape is another.
+    """
+    if not isinstance(state, PolicyState):
+        state = PolicyState(state)
+    elif all(isinstance(part, Tensor) for part in tensors(state)):
+        return state
+    first = state.actor
+    while isinstance(first, tuple | list) and len(first):
+        first = first[0]
+    like = initial_state(max(1, len(first)) if np.ndim(first) else 1)
+    critic = None if state.critic is None else as_tensors(state.critic, like.critic)
+    return PolicyState(as_tensors(state.actor, like.actor), critic)
 
 
 def _shapes(state: Any) -> str:
@@ -139,13 +164,22 @@ def _check_observation(observation: object) -> None:
         )
 
 
-def _starts_tensor(episode_start: np.ndarray | bool, n_envs: int, device: torch.device) -> Tensor:
+def starts_tensor(episode_starts: Any, device: torch.device) -> Tensor | None:
+    """Where episodes start, as a tensor of bool on the device."""
+    if episode_starts is None:
+        return None
+    given = episode_starts if isinstance(episode_starts, Tensor) else np.asarray(episode_starts)
+    return torch.as_tensor(given, dtype=torch.bool, device=device)
+
+
+def _row_starts(starts: Tensor | None, n_envs: int) -> Tensor | None:
     """Where an episode starts, (n_envs,) bool, from one value per environment or one for all.
 
     Raises:
         ValueError: another shape.
     """
-    starts = torch.as_tensor(np.asarray(episode_start), dtype=torch.bool, device=device)
+    if starts is None:
+        return None
     if starts.dim() == 0:
         starts = starts.expand(n_envs)
     if starts.shape != (n_envs,):
