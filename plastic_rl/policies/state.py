@@ -130,7 +130,7 @@ def as_policy_state(state: Any, initial_state: Callable[[int], PolicyState]) -> 
     """
     if not isinstance(state, PolicyState):
         state = PolicyState(state)
-    elif all(isinstance(part, Tensor) for part in tensors(state)):
+    elif state.actor is not None and all(isinstance(part, Tensor) for part in tensors(state)):
         return state
     first = state.actor
     while isinstance(first, tuple | list) and len(first):
