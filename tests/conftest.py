@@ -1,10 +1,12 @@
-"""What tests of several rooms need: compiled kernels, and the code on the pages of docs/."""
+"""What tests of several rooms need: compiled kernels, an environment, and the code on the pages of docs/."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import gymnasium as gym
+import numpy as np
 import pytest
 
 TESTS = Path(__file__).parent
@@ -37,6 +39,28 @@ def compiled_kernels(request: pytest.FixtureRequest) -> None:
             core.step(torch.ones(1, 2), core.initial_state(1))
             kwargs = {"hidden_size": 3, "alpha": alpha}
             PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=4, device="cpu", policy_kwargs=kwargs).learn(8)
+
+
+class Invisible(gym.Env):
+    """Never ends and cannot be drawn."""
+
+    observation_space = gym.spaces.Box(0, 1, (3,))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return np.zeros(3, dtype=np.float32), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return np.zeros(3, dtype=np.float32), 0.0, False, False, {}
+
+
+@pytest.fixture
+def invisible(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of an environment that never ends and cannot be drawn."""
+    spec = gym.envs.registration.EnvSpec("Invisible-v0", entry_point=Invisible)
+    monkeypatch.setitem(gym.registry, "Invisible-v0", spec)
+    return "Invisible-v0"
 
 
 @pytest.fixture(scope="session")

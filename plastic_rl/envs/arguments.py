@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
+from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 
@@ -12,6 +14,20 @@ def check_render_mode(render_mode: str | None, allowed: Sequence[str]) -> str | 
     if render_mode is not None and render_mode not in allowed:
         raise ValueError(f"render_mode must be None or one of {list(allowed)}, got {render_mode!r}")
     return render_mode
+
+
+def can_render(render_mode: str | None, is_started: bool) -> bool:
+    """Whether ``render()`` has something to show; a warning says so where there is no render mode.
+
+    Raises:
+        ResetNeeded: there was no `reset` yet.
+    """
+    if render_mode is None:
+        gym.logger.warn("render() does nothing: the environment was made without a render_mode")
+        return False
+    if not is_started:
+        raise ResetNeeded("Cannot call render() before calling reset()")
+    return True
 
 
 def check_images(data: Any, attribute: str, shape: Sequence[int | str]) -> NDArray[np.uint8]:

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
@@ -13,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from plastic_rl.arguments import check_count, is_integer
-from plastic_rl.envs.arguments import check_render_mode
+from plastic_rl.envs.arguments import can_render, check_render_mode
 
 _SIGNED, _UNSIGNED = np.dtype(np.intp), np.dtype(np.uintp)
 
@@ -182,11 +181,8 @@ class BatchedEnv(VectorEnv[Any, Any, NDArray[Any]], ABC):
         Raises:
             ResetNeeded: there was no `reset` yet.
         """
-        if self.render_mode is None:
-            gym.logger.warn("render() does nothing: the environment was made without a render_mode")
+        if not can_render(self.render_mode, self._started):
             return None
-        if not self._started:
-            raise ResetNeeded("Cannot call render() before calling reset()")
         return tuple(self._draw())
 
     def _elapsed(self) -> NDArray[np.int64]:

@@ -29,20 +29,6 @@ TINY = ["--n-envs", "2", "--seed", "3", "--device", "cpu", *SHORT, "--hyperparam
 FILES = {"config.yml", "episode.gif", "learning_curve.png", "model.zip", "monitor.csv", "progress.csv"}
 
 
-class Invisible(gym.Env):
-    """Never ends and cannot be drawn."""
-
-    observation_space = gym.spaces.Box(0, 1, (3,))
-    action_space = gym.spaces.Discrete(2)
-
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        return np.zeros(3, dtype=np.float32), {}
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        return np.zeros(3, dtype=np.float32), 0.0, False, False, {}
-
-
 def train(folder: Path, timesteps: int, *more: str) -> int:
     return main(
         ["train", "PlasticMaze-v0", "--timesteps", str(timesteps), "--output", str(folder), *TINY, *more]
@@ -160,27 +146,32 @@ def test_other_algorithms_train_resume_and_are_evaluated(
 
 # Stable-Baselines3 asks every environment for pictures.
 @pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array' that is not in the possible:UserWarning")
-def test_what_cannot_be_drawn_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_drawn_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], invisible: str
+) -> None:
     folder = tmp_path / "run"
-    gym.register("Invisible-v0", Invisible)
-    command = ["train", "Invisible-v0", "--timesteps", "20", "--n-envs", "1", "--output", str(folder)]
-    try:
-        assert main([*command, "--hyperparams", *SETTINGS]) == 0
-    finally:
-        del gym.registry["Invisible-v0"]
+    command = ["train", invisible, "--timesteps", "20", "--n-envs", "1", "--output", str(folder)]
+    assert main([*command, "--hyperparams", *SETTINGS]) == 0
     out = capsys.readouterr().out
     assert "no episode has finished yet, so there is no learning_curve.png" in out
     assert "no episode.gif: Invisible-v0 has no render mode rgb_array" in out
     assert {path.name for path in folder.iterdir()} == FILES - {"learning_curve.png", "episode.gif"}
 
 
-class Awkward(Invisible):
-    """Ends, and has pictures that fail, or that grow."""
+class Awkward(gym.Env):
+    """Has pictures that fail, or that grow."""
+
+    observation_space = gym.spaces.Box(0, 1, (3,))
+    action_space = gym.spaces.Discrete(2)
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
 
     def __init__(self, fails: bool, render_mode: str | None = None) -> None:
         self.fails, self.render_mode, self.steps = fails, render_mode, 0
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        return np.zeros(3, dtype=np.float32), {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
         self.steps += 1

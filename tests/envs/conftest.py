@@ -53,3 +53,24 @@ def _layout(infos):
         else:
             described[key] = (value.dtype, value.shape)
     return described
+
+
+@pytest.fixture(scope="session")
+def assert_same():
+    """Two results of environments have the same values, types and shapes."""
+    return _assert_same
+
+
+def _assert_same(one, other, where=""):
+    """Values, types and shapes; a number of NumPy is an array of no dimensions."""
+    one, other = (np.asarray(part) if isinstance(part, np.generic) else part for part in (one, other))
+    assert type(one) is type(other), where
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            _assert_same(one[key], other[key], f"{where}/{key}")
+    elif isinstance(one, np.ndarray) and one.dtype == object:
+        for i, (left, right) in enumerate(zip(one, other, strict=True)):
+            _assert_same(left, right, f"{where}/{i}")
+    elif one is not None:
+        np.testing.assert_array_equal(one, other, err_msg=where, strict=True)

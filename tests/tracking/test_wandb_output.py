@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
 import pytest
 import yaml
 from stable_baselines3.common.callbacks import BaseCallback
@@ -152,39 +150,12 @@ def test_a_tracked_run_stores_everything_and_is_continued(
     assert "--wandb-project is fixed" in capsys.readouterr().err
 
 
-class Invisible(gym.Env):
-    """Cannot be drawn."""
-
-    observation_space = gym.spaces.Box(0, 1, (3,))
-    action_space = gym.spaces.Discrete(2)
-
-    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        return np.zeros(3, dtype=np.float32), {}
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        return np.zeros(3, dtype=np.float32), 0.0, False, False, {}
-
-
 # Stable-Baselines3 asks every environment for pictures.
 @pytest.mark.filterwarnings("ignore:.*render_mode='rgb_array' that is not in the possible:UserWarning")
 def test_a_baseline_that_cannot_be_drawn_has_no_pictures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], invisible: str
 ) -> None:
-    monkeypatch.setitem(
-        gym.registry, "Invisible-v0", gym.envs.registration.EnvSpec("Invisible-v0", Invisible)
-    )
-    command = [
-        "train",
-        "Invisible-v0",
-        "--algo",
-        "a2c",
-        "--track",
-        "--wandb-mode",
-        "offline",
-        "--n-envs",
-        "1",
-    ]
+    command = ["train", invisible, "--algo", "a2c", "--track", "--wandb-mode", "offline", "--n-envs", "1"]
     assert main([*command, "--timesteps", "40", "--output", str(tmp_path / "run"), "--device", "cpu"]) == 0
     assert "Note: no episode.gif: Invisible-v0 has no render mode rgb_array" in capsys.readouterr().out
     (run,) = run_files(tmp_path / "run")

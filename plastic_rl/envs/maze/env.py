@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from plastic_rl.envs.arguments import check_render_mode
+from plastic_rl.envs.arguments import can_render, check_render_mode
 from plastic_rl.envs.maze.render import Trail, render_trail
 from plastic_rl.envs.maze.rules import Maze, MazeArguments, MazeOptions
 
@@ -145,11 +145,10 @@ class PlasticMazeEnv(gym.Env[NDArray[Any], Any]):
         Raises:
             ResetNeeded: there was no `reset` yet.
         """
-        if self._trail is None:
-            gym.logger.warn("render() does nothing: the environment was made without a render_mode")
+        if not can_render(self.render_mode, self._goal is not None):
             return None
-        if self._goal is None:
-            raise ResetNeeded("Cannot call env.render() before calling env.reset()")
+        assert self._trail is not None
+        assert self._goal is not None
         return render_trail(self.render_mode, self._maze.walls, self._maze.squares[self._goal], self._trail)
 
 

@@ -10,7 +10,7 @@ from gymnasium.utils.env_checker import data_equivalence
 from numpy.typing import NDArray
 
 from plastic_rl.arguments import check_count
-from plastic_rl.envs.arguments import check_render_mode
+from plastic_rl.envs.arguments import can_render, check_render_mode
 from plastic_rl.envs.tasks.bars import draw_bars
 from plastic_rl.envs.tasks.task import DrawnTask, Episodes, EpisodicTask, check_task, measures
 
@@ -137,11 +137,9 @@ class EpisodicTaskEnv(gym.Env[Any, Any]):
         Raises:
             ResetNeeded: there was no `reset` yet.
         """
-        if self.render_mode is None:
-            gym.logger.warn("render() does nothing: the environment was made without a render_mode")
+        if not can_render(self.render_mode, self._episode is not None):
             return None
-        if self._episode is None:
-            raise ResetNeeded("Cannot call env.render() before calling env.reset()")
+        assert self._episode is not None
         return draw_episode(self.task, self._episode, 0, self._steps, self._action)
 
     def _observe(self) -> Any:

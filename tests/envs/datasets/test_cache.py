@@ -14,13 +14,6 @@ from plastic_rl.envs.datasets import loaders as datasets
 from plastic_rl.envs.datasets.cache import cache_folder
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLASTIC_RL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("PLASTIC_RL_DATA", raising=False)
-    return tmp_path / "cache" / "arrays"
-
-
 def write(folder: Path, value: int = 0) -> Path:
     """A CIFAR-10 of one training and one test image, all of whose pixels have one value."""
     folder = folder / "cifar-10-batches-bin"

@@ -75,22 +75,10 @@ def write_tar(path: Path, files: dict[str, bytes], *special: tarfile.TarInfo) ->
     return path
 
 
-def write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLASTIC_RL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("PLASTIC_RL_DATA", raising=False)
-
-
 @pytest.mark.parametrize("inner", ["", "cifar10"])
 @pytest.mark.parametrize("kind", ["archive", "folder"])
 @pytest.mark.parametrize(("form", "name"), [("bin", "binary"), ("py", "python")])
-def test_every_form_gives_the_same_images(tmp_path, caplog, form, name, kind, inner):
+def test_every_form_gives_the_same_images(write_folder, tmp_path, caplog, form, name, kind, inner):
     (tmp_path / inner).mkdir(exist_ok=True)
     if kind == "archive":
         write_tar(tmp_path / inner / f"cifar-10-{name}.tar.gz", batches(form))
@@ -106,12 +94,12 @@ def test_every_form_gives_the_same_images(tmp_path, caplog, form, name, kind, in
     assert "CIFAR-10 is incomplete: 5 of 50,000" in caplog.text
 
 
-def test_batches_that_python_3_wrote_again(tmp_path):
+def test_batches_that_python_3_wrote_again(write_folder, tmp_path):
     write_folder(tmp_path, {batch: python3_batch(pixels(batch)) for batch in BATCHES})
     assert (read_cifar10(tmp_path)[1].reshape(4, 3072) == pixels("test_batch")).all()
 
 
-def test_images_stored_column_by_column(tmp_path):
+def test_images_stored_column_by_column(write_folder, tmp_path):
     write_folder(tmp_path, {batch: python2_batch(pixels(batch), order="F") for batch in BATCHES})
     assert (read_cifar10(tmp_path)[1].reshape(4, 3072) == pixels("test_batch")).all()
 
@@ -166,13 +154,13 @@ def test_bad_batches_are_named(tmp_path, form, batch, data, message):
     assert "plastic-rl data fetch cifar10" in str(caught.value)
 
 
-def test_test_images_alone_are_not_enough(tmp_path):
+def test_test_images_alone_are_not_enough(write_folder, tmp_path):
     write_folder(tmp_path, {"test_batch.bin": binary_batch(IMAGES)})
     with pytest.raises(ValueError, match="lacks data_batch_1 to data_batch_5"):
         read_cifar10(tmp_path)
 
 
-def test_a_batch_that_is_there_twice(tmp_path):
+def test_a_batch_that_is_there_twice(write_folder, tmp_path):
     write_folder(tmp_path, batches("bin") | {"copy/test_batch.bin": binary_batch(IMAGES)})
     with pytest.raises(ValueError, match="test_batch is there twice"):
         read_cifar10(tmp_path)
@@ -189,7 +177,7 @@ class Malicious:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_pickled_code_is_not_run(tmp_path, protocol):
+def test_pickled_code_is_not_run(write_folder, tmp_path, protocol):
     victim = tmp_path / "victim"
     attack = pickle.dumps({b"data": Malicious(victim), b"labels": [1]}, protocol=protocol)
     write_folder(tmp_path / "cifar-10-batches-py", {"data_batch_1": attack, "test_batch": attack})
@@ -219,7 +207,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize(("program", "reason"), list(STRANGE.values()), ids=STRANGE)
-def test_strange_pickles_are_refused(tmp_path, program, reason):
+def test_strange_pickles_are_refused(write_folder, tmp_path, program, reason):
     write_folder(tmp_path, {"data_batch_1": program, "test_batch": program})
     with pytest.raises(ValueError, match=f"data_batch_1 is not a batch of CIFAR-10, or damaged: .*{reason}"):
         read_cifar10(tmp_path)

@@ -45,18 +45,6 @@ def write_zip(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-def write_folder(folder: Path, members: dict[str, bytes]) -> None:
-    for name, data in members.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLASTIC_RL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("PLASTIC_RL_DATA", raising=False)
-
-
 def test_ink_is_bright_and_stays_where_it_was_drawn(tmp_path):
     members = half(characters=1)
     for mode, name in zip(("1", "L", "RGB", "P"), members, strict=False):
@@ -74,7 +62,7 @@ def test_ink_is_bright_and_stays_where_it_was_drawn(tmp_path):
 
 @pytest.mark.parametrize("inner", ["", "omniglot"])
 @pytest.mark.parametrize("form", ["archive", "folder"])
-def test_both_halves_are_found(tmp_path, inner, form):
+def test_both_halves_are_found(write_folder, tmp_path, inner, form):
     background = half("images_background", 2, 2)
     evaluation = half("images_evaluation", 3, 1)
     if form == "archive":
@@ -91,7 +79,7 @@ def test_both_halves_are_found(tmp_path, inner, form):
 
 
 @pytest.mark.parametrize("name", ["images_evaluation.zip", "images_evaluation"])
-def test_one_half_is_enough_and_said_to_be_one(tmp_path, caplog, name):
+def test_one_half_is_enough_and_said_to_be_one(write_folder, tmp_path, caplog, name):
     write_zip(tmp_path / "images_evaluation.zip", half("images_evaluation"))
     write_folder(tmp_path, half("images_evaluation"))
     data = omniglot(tmp_path / name)
@@ -101,7 +89,7 @@ def test_one_half_is_enough_and_said_to_be_one(tmp_path, caplog, name):
     assert (omniglot(tmp_path).images == data.images).all()
 
 
-def test_drawings_are_in_the_order_of_their_names(tmp_path):
+def test_drawings_are_in_the_order_of_their_names(write_folder, tmp_path):
     members = half(characters=1, alphabets=2)
     for number, name in enumerate(members):
         # One line further down in every drawing, half as long in the second alphabet.
@@ -154,7 +142,7 @@ BAD_DRAWINGS = [
 
 @pytest.mark.parametrize(("data", "message"), BAD_DRAWINGS, ids=[message for _, message in BAD_DRAWINGS])
 @pytest.mark.parametrize("form", ["archive", "folder"])
-def test_bad_drawings_are_named(tmp_path, data, message, form):
+def test_bad_drawings_are_named(write_folder, tmp_path, data, message, form):
     members = half() | {FIRST: data}
     if form == "archive":
         write_zip(tmp_path / "images_background.zip", members)
@@ -261,7 +249,7 @@ def test_damaged_archives_are_named(tmp_path, damage):
         omniglot(tmp_path)
 
 
-def test_links_in_a_folder_do_not_lead_in_circles(tmp_path):
+def test_links_in_a_folder_do_not_lead_in_circles(write_folder, tmp_path):
     write_folder(tmp_path, half())
     os.symlink(tmp_path / "images_background", tmp_path / "images_background" / "Alphabet_0" / "again")
     assert len(read_omniglot(tmp_path / "images_background")[0]) == 2

@@ -1,12 +1,9 @@
-import copy
 import dataclasses
-import pickle
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import data_equivalence
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from plastic_rl.envs import PlasticMazeEnv, PlasticMazeVectorEnv, register_environments
 from plastic_rl.envs.maze.rules import Maze, MazeOptions
@@ -94,56 +91,6 @@ def test_every_trajectory_obeys_the_single_environments_rules(arguments):
     assert hits > 10
 
 
-def test_results_are_laid_out_as_by_gymnasiums_vector_environment(layout):
-    arguments = {"num_envs": 3, "max_episode_steps": 5, "size": 5}
-    batch = gym.make_vec("PlasticMaze-v0", **arguments)
-    model = gym.make_vec(
-        "PlasticMaze-v0",
-        vectorization_mode="sync",
-        vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
-        **arguments,
-    )
-    assert isinstance(model, SyncVectorEnv)
-    assert batch.metadata["autoreset_mode"] is model.metadata["autoreset_mode"]
-    for name in ("observation_space", "action_space", "single_observation_space", "single_action_space"):
-        assert getattr(batch, name) == getattr(model, name)
-    assert layout(batch.reset(seed=0)[1]) == layout(model.reset(seed=0)[1])
-    mask = np.array([False, True, False])
-    ends = 0
-    for step, actions in enumerate(np.random.default_rng(0).integers(4, size=(30, 3))):
-        if step == 7:  # from here on, the mazes' episodes end at different steps
-            again = [envs.reset(options={"reset_mask": mask.copy()})[1] for envs in (batch, model)]
-            assert layout(again[0]) == layout(again[1])
-        *ours, infos = batch.step(actions)
-        *theirs, expected = model.step(actions)
-        assert layout(infos) == layout(expected)
-        for one, other in zip(ours, theirs, strict=True):
-            assert (one.dtype, one.shape) == (other.dtype, other.shape)
-        np.testing.assert_array_equal(ours[2:], theirs[2:])
-        ends += ours[3].any()
-    assert ends == 1 + 2 * 4 + 1
-
-
-def play(envs, seed, steps=290):
-    observations, infos = envs.reset(seed=seed)
-    results = [observations, infos["goal"]]
-    for actions in np.random.default_rng(0).integers(4, size=(steps, envs.num_envs)):
-        observations, rewards, _, truncated, infos = envs.step(actions)
-        results += [observations, rewards, truncated, infos["goal"], infos["position"], infos["hits"]]
-    return results
-
-
-@pytest.mark.parametrize("seed", [3, [3, 1, 4, 1]])
-def test_seeds_decide_everything(seed):
-    arguments = {"num_envs": 4, "size": 5, "max_episode_steps": 100}
-    one, two = (play(PlasticMazeVectorEnv(**arguments), seed) for _ in range(2))
-    for left, right in zip(one, two, strict=True):
-        np.testing.assert_array_equal(left, right)
-    other = play(PlasticMazeVectorEnv(**arguments), 4 if seed == 3 else [3, 1, 4, 2])
-    assert any((left != right).any() for left, right in zip(one, other, strict=True))
-    assert one[-1].sum() > 0
-
-
 def test_reset_without_a_seed_goes_on():
     for again in (None, [None] * 16):
         envs = PlasticMazeVectorEnv(16)
@@ -173,41 +120,6 @@ def test_masked_reset_leaves_the_others_alone():
     assert ends[38] == [False, True, False]
     assert ends[48] == [True, False, True]
     assert sum(map(sum, ends)) == 3
-
-
-def test_returned_arrays_never_change():
-    envs = PlasticMazeVectorEnv(4, size=5, max_episode_steps=9, observe_time=True)
-    kept = [envs.reset(seed=0)]
-    copies = copy.deepcopy(kept)
-    for actions in np.random.default_rng(0).integers(4, size=(60, 4)):
-        kept.append(envs.step(actions))
-        copies.append(copy.deepcopy(kept[-1]))
-        actions[:] = 3
-    for original, duplicate in zip(kept, copies, strict=True):
-        assert data_equivalence(original, duplicate, exact=True)
-
-
-def test_changing_returned_arrays_changes_nothing():
-    plain, vandalised = (PlasticMazeVectorEnv(4, size=5, max_episode_steps=9) for _ in range(2))
-    results = [plain.reset(seed=0), vandalised.reset(seed=0)]
-    for actions in np.random.default_rng(0).integers(4, size=(60, 4)):
-        for array in (*results[1][:-1], *results[1][-1].values()):
-            if isinstance(array, np.ndarray):
-                array[:] = 1
-        results = [plain.step(actions), vandalised.step(actions)]
-        one, other = results
-        assert data_equivalence(one, other, exact=True)
-
-
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda envs: pickle.loads(pickle.dumps(envs))])
-def test_copies_go_on_alike(duplicate):
-    envs = PlasticMazeVectorEnv(3, size=5, max_episode_steps=20)
-    envs.reset(seed=0)
-    for _ in range(7):
-        envs.step([0, 1, 2])
-    twin = duplicate(envs)
-    for actions in np.random.default_rng(0).integers(4, size=(60, 3)):
-        assert data_equivalence(envs.step(actions), twin.step(actions), exact=True)
 
 
 def test_make_vec_uses_the_batch_and_the_registered_limit():

@@ -1,12 +1,9 @@
-import copy
 import dataclasses
-import pickle
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import data_equivalence
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from plastic_rl.envs import PlasticPairsEnv, PlasticPairsVectorEnv, register_environments
 from plastic_rl.envs.pairs.rules import Lifetimes, PairsOptions
@@ -104,60 +101,6 @@ def test_a_batch_of_one_is_the_single_environment_until_its_end():
     np.testing.assert_array_equal(observations, batched)
 
 
-@pytest.mark.parametrize("arguments", [{"n_pairs": 2}, {"n_pairs": 3, "feedback": "tried", "n_rounds": 1}])
-def test_results_are_laid_out_as_by_gymnasiums_vector_environment(layout, arguments):
-    batch = gym.make_vec("PlasticPairs-v0", num_envs=3, **arguments)
-    model = gym.make_vec(
-        "PlasticPairs-v0",
-        num_envs=3,
-        vectorization_mode="sync",
-        vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP},
-        **arguments,
-    )
-    assert isinstance(model, SyncVectorEnv)
-    assert batch.metadata["autoreset_mode"] is model.metadata["autoreset_mode"]
-    for name in ("observation_space", "action_space", "single_observation_space", "single_action_space"):
-        assert getattr(batch, name) == getattr(model, name)
-    assert layout(batch.reset(seed=0)[1]) == layout(model.reset(seed=0)[1])
-    mask = np.array([False, True, False])
-    ends = 0
-    for step, actions in enumerate(np.random.default_rng(0).integers(4, size=(30, 3))):
-        if step == 3:  # from here on, the episodes end at different steps
-            again = [envs.reset(options={"reset_mask": mask.copy()})[1] for envs in (batch, model)]
-            assert layout(again[0]) == layout(again[1])
-        *ours, infos = batch.step(actions)
-        *theirs, expected = model.step(actions)
-        assert layout(infos) == layout(expected)
-        for one, other in zip(ours, theirs, strict=True):
-            assert (one.dtype, one.shape) == (other.dtype, other.shape)
-        np.testing.assert_array_equal(ours[2:], theirs[2:])
-        ends += ours[2].any()
-    assert ends > 5
-
-
-def play(envs, seed, steps=100):
-    observations, infos = envs.reset(seed=seed)
-    results = [observations, infos["pair"]]
-    for actions in np.random.default_rng(0).integers(4, size=(steps, envs.num_envs)):
-        observations, rewards, terminated, _, infos = envs.step(actions)
-        results += [observations, rewards, terminated, infos["pair"]]
-    return results
-
-
-@pytest.mark.parametrize("seed", [3, [3, 1, 4, 1]])
-def test_seeds_decide_everything(seed):
-    one = PlasticPairsVectorEnv(4, n_pairs=(2, 6))
-    results = play(one, seed)
-    again = play(one, seed)  # lifetimes that were left over from before must not come
-    for left, right, also in zip(
-        results, again, play(PlasticPairsVectorEnv(4, n_pairs=(2, 6)), seed), strict=True
-    ):
-        np.testing.assert_array_equal(left, right)
-        np.testing.assert_array_equal(left, also)
-    other = play(PlasticPairsVectorEnv(4, n_pairs=(2, 6)), 4 if seed == 3 else [3, 1, 4, 2])
-    assert any((left != right).any() for left, right in zip(results, other, strict=True))
-
-
 def test_a_seed_drops_the_lifetimes_in_store():
     cues = []
     for seed in (1, 2):
@@ -186,44 +129,6 @@ def test_masked_reset_leaves_the_others_alone():
     assert ends[8] == [False, True, False]
     assert ends[11] == [True, False, True]
     assert sum(map(sum, ends)) == 3
-
-
-def test_returned_arrays_never_change():
-    envs = PlasticPairsVectorEnv(4, n_pairs=(1, 3), feedback="tried", n_rounds=2)
-    kept = [envs.reset(seed=0)]
-    copies = copy.deepcopy(kept)
-    for actions in np.random.default_rng(0).integers(4, size=(60, 4)):
-        kept.append(envs.step(actions))
-        copies.append(copy.deepcopy(kept[-1]))
-        actions[:] = 3
-    for original, duplicate in zip(kept, copies, strict=True):
-        assert data_equivalence(original, duplicate, exact=True)
-
-
-@pytest.mark.parametrize("feedback", ["told", "tried"])
-def test_changing_returned_arrays_changes_nothing(feedback):
-    plain, vandalised = (PlasticPairsVectorEnv(4, n_pairs=(1, 3), feedback=feedback) for _ in range(2))
-    results = [plain.reset(seed=0), vandalised.reset(seed=0)]
-    for actions in np.random.default_rng(0).integers(4, size=(60, 4)):
-        for array in (*results[1][:-1], *results[1][-1].values()):
-            if isinstance(array, np.ndarray):
-                array[:] = 1
-        results = [plain.step(actions), vandalised.step(actions)]
-        assert data_equivalence(results[0], results[1], exact=True)
-        mask = {"reset_mask": np.array([True, False, False, False])}
-        results[1][1][:] = 7
-        assert data_equivalence(plain.reset(options=mask), vandalised.reset(options=mask), exact=True)
-
-
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda envs: pickle.loads(pickle.dumps(envs))])
-def test_copies_go_on_alike(duplicate):
-    envs = PlasticPairsVectorEnv(3, n_pairs=(1, 4))
-    envs.reset(seed=0)
-    for _ in range(7):
-        envs.step([0, 1, 2])
-    twin = duplicate(envs)
-    for actions in np.random.default_rng(0).integers(4, size=(60, 3)):
-        assert data_equivalence(envs.step(actions), twin.step(actions), exact=True)
 
 
 def test_make_vec_uses_the_batch():

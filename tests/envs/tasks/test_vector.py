@@ -76,24 +76,9 @@ def tasks(omniglot_data, cifar10_data):
     }
 
 
-def assert_same(one, other, where=""):
-    """Values, types and shapes; a number of NumPy is an array of no dimensions."""
-    one, other = (np.asarray(part) if isinstance(part, np.generic) else part for part in (one, other))
-    assert type(one) is type(other), where
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_same(one[key], other[key], f"{where}/{key}")
-    elif isinstance(one, np.ndarray) and one.dtype == object:
-        for i, (left, right) in enumerate(zip(one, other, strict=True)):
-            assert_same(left, right, f"{where}/{i}")
-    elif one is not None:
-        np.testing.assert_array_equal(one, other, err_msg=where, strict=True)
-
-
 @pytest.mark.parametrize("limit", [None, 3])
 @pytest.mark.parametrize("name", ["pattern", "image", "omniglot", "nested"])
-def test_every_row_is_what_the_single_environment_gives(tasks, name, limit):
+def test_every_row_is_what_the_single_environment_gives(assert_same, tasks, name, limit):
     number, steps = 3, 25
     recorded = Recorded(tasks[name])
     batch = EpisodicTaskVectorEnv(recorded, number, max_episode_steps=limit)
@@ -172,7 +157,7 @@ def test_seeds_and_pictures(tasks):
     np.testing.assert_array_equal(batch.render()[1], single.render())
 
 
-def test_returned_arrays_are_the_callers(tasks):
+def test_returned_arrays_are_the_callers(assert_same, tasks):
     batch, vandalised = (EpisodicTaskVectorEnv(tasks["nested"], 2) for _ in range(2))
     results: list[tuple[Any, ...]] = [envs.reset(seed=0) for envs in (batch, vandalised)]
     for _ in range(9):

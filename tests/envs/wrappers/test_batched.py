@@ -104,22 +104,7 @@ class One(gym.Env):
         return {"steps": self.steps, "bonus": self.bonus} | ({"odd": self.length} if self.steps % 2 else {})
 
 
-def assert_same(one, other, where=""):
-    """Values, types and shapes; a number of NumPy is an array of no dimensions."""
-    one, other = (np.asarray(part) if isinstance(part, np.generic) else part for part in (one, other))
-    assert type(one) is type(other), where
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_same(one[key], other[key], f"{where}/{key}")
-    elif isinstance(one, np.ndarray) and one.dtype == object:
-        for i, (left, right) in enumerate(zip(one, other, strict=True)):
-            assert_same(left, right, f"{where}/{i}")
-    elif one is not None:
-        np.testing.assert_array_equal(one, other, err_msg=where, strict=True)
-
-
-def compare(batch, model, steps=22, mask_at=9):
+def compare(assert_same, batch, model, steps=22, mask_at=9):
     """Play both with the same actions and, once, a reset of some; return the terminations and truncations."""
     for name in ("single_observation_space", "observation_space", "action_space"):
         assert getattr(batch, name) == getattr(model, name)
@@ -148,9 +133,10 @@ def model_of(make):
 
 @pytest.mark.parametrize("observe_previous", [False, True])
 @pytest.mark.parametrize("observation", OBSERVATIONS)
-def test_previous_action_reward_on_every_observation(observation, observe_previous):
+def test_previous_action_reward_on_every_observation(assert_same, observation, observe_previous):
     arguments: dict[str, Any] = {"reward_range": (-9, 9), "observe_previous": observe_previous}
     compare(
+        assert_same,
         BatchedPreviousActionReward(Many(observation, limit=4), **arguments),
         model_of(
             lambda i: PreviousActionReward(
@@ -162,8 +148,9 @@ def test_previous_action_reward_on_every_observation(observation, observe_previo
 
 @pytest.mark.parametrize("observe_done", [False, True])
 @pytest.mark.parametrize("action", ACTIONS)
-def test_previous_action_reward_on_every_action(action, observe_done):
+def test_previous_action_reward_on_every_action(assert_same, action, observe_done):
     compare(
+        assert_same,
         BatchedPreviousActionReward(Many(action=action), observe_done=observe_done),
         model_of(lambda i: PreviousActionReward(One(i, "box", action), observe_done=observe_done)),
     )
@@ -171,20 +158,21 @@ def test_previous_action_reward_on_every_action(action, observe_done):
 
 @pytest.mark.parametrize("observation", ["box", "dict"])
 @pytest.mark.parametrize(("limit", "max_steps"), [(None, None), (None, 6), (3, None), (3, 5)])
-def test_lifetimes(limit, max_steps, observation):
+def test_lifetimes(assert_same, limit, max_steps, observation):
     def single(i):
         env = One(i, observation, "discrete")
         return Lifetime(env if limit is None else gym.wrappers.TimeLimit(env, limit), 2, max_steps)
 
     terminations, truncations = compare(
-        BatchedLifetime(Many(observation, limit=limit), 2, max_steps), model_of(single)
+        assert_same, BatchedLifetime(Many(observation, limit=limit), 2, max_steps), model_of(single)
     )
     assert terminations >= 4
     assert (truncations >= 3) == (max_steps is not None)
 
 
-def test_both_together():
+def test_both_together(assert_same):
     compare(
+        assert_same,
         BatchedPreviousActionReward(BatchedLifetime(Many("box"), 2, 5), observe_previous=True),
         model_of(
             lambda i: PreviousActionReward(Lifetime(One(i, "box", "discrete"), 2, 5), observe_previous=True)
