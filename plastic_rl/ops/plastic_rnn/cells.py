@@ -99,8 +99,8 @@ CELLS: dict[str, CellDefinition] = {
     definition.name: definition
     for definition in (
         CellDefinition("rnn", rnn, ("x",), code=0),
-        CellDefinition("gru", gru, ("r", "z", "n"), reset_bias=True),
-        CellDefinition("lstm", lstm, ("i", "f", "g", "o"), memory=True),
+        CellDefinition("gru", gru, ("r", "z", "n"), reset_bias=True, code=1),
+        CellDefinition("lstm", lstm, ("i", "f", "g", "o"), memory=True, code=2),
     )
 }
 

@@ -250,6 +250,95 @@ def test_steps_and_recordings_are_the_sequence(
     assert_same(collect(y, final, leaves), expected, dtype)
 
 
+FUSED = [(cell, rule) for cell, rule, backend, _ in runs() if backend == "numba"]
+
+
+@pytest.mark.parametrize("eta", [0.01, 0.1, 0.9])
+@pytest.mark.parametrize(("cell", "rule"), FUSED)
+def test_parity_of_the_compiled_over_many_steps(make_problem, assert_same, cell, rule, eta):
+    problem = make_problem(rule, cell=cell, steps=400, batch=2, n=13, eta=eta, seed=2)
+    problem.episode_starts &= torch.arange(400)[:, None] % 50 == 37  # a few long episodes
+    problem.episode_starts[200, 1] = True
+    assert_same(problem.run("numba", torch.float32), problem.run("reference", torch.float64), torch.float32)
+
+
+@pytest.mark.parametrize(("cell", "rule"), FUSED)
+def test_steps_of_the_compiled_may_stand_for_several(make_problem, assert_same, cell, rule):
+    problem = make_problem(rule, cell=cell, steps=6, clamp="full")
+    problem.clamp[1][[1, 4]] = False
+    problem.repeats = torch.tensor([3, 1, 1, 4, 1, 2], dtype=torch.int32)
+    expected = problem.run("reference", torch.float64)
+    assert_same(problem.run("numba", torch.float32), expected, torch.float32)
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize(("cell", "rule"), FUSED)
+def test_threads_and_fresh_memory_change_nothing(make_problem, assert_same, monkeypatch, cell, rule, alpha):
+    """But for rounding; and all that is allocated and not zeroed is filled with NaN."""
+    memory = pytest.importorskip("plastic_rl.ops.plastic_rnn.numba.memory")
+    problem = make_problem(rule, alpha, cell=cell, steps=24, batch=7, n=11)
+    expected = problem.run("numba", torch.float32)
+    monkeypatch.setattr(memory, "MIN_WORK", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    empty, staggered, torch_empty = np.empty, memory.staggered, torch.empty
+
+    def poisoned(result):
+        if result.dtype in (np.float32, torch.float32):
+            result[...] = np.nan
+        return result
+
+    monkeypatch.setattr(memory.np, "empty", lambda *args, **kwargs: poisoned(empty(*args, **kwargs)))
+    monkeypatch.setattr(memory, "staggered", lambda *args: poisoned(staggered(*args)))
+    monkeypatch.setattr(memory.torch, "empty", lambda *args, **kw: poisoned(torch_empty(*args, **kw)))
+    result = problem.run("numba", torch.float32)
+    assert_same(result, expected, torch.float32)
+    for name in ("y", "final trace", "gradient of x"):
+        assert torch.equal(result[name], expected[name]), name
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_memory_layout_does_not_matter(make_problem, assert_same, collect, cell, alpha):
+    problem = make_problem("modulated", alpha, cell=cell, clamp="partial")
+    leaves = problem.fresh_leaves(torch.float32)
+
+    def turned(tensor):
+        return tensor.transpose(0, -1).contiguous().transpose(0, -1) if tensor.dim() > 1 else tensor
+
+    views = {name: turned(leaf) for name, leaf in leaves.items()}
+    clamp = tuple(turned(part) for part in problem.cast_clamp(torch.float32))
+    params, starts = problem.params(views), turned(problem.episode_starts)
+    y, final = plastic_rnn(views["x"], params, problem.state(views), starts, clamp=clamp, backend="numba")
+    problem.send_back(y, final)
+    expected = problem.run("numba", torch.float32)
+    assert_same(collect(y, final, leaves), expected, torch.float32)
+    acting = PlasticState(*(turned(part) for part in problem.state(leaves).detach()))
+    for t in range(2):
+        at = tuple(part[t] for part in clamp)
+        out = plastic_rnn_step_(views["x"][t].detach(), params, acting, starts[t], clamp=at, backend="numba")
+        assert_same({"y": out}, {"y": expected["y"][t]}, torch.float32)
+    assert torch.equal(acting.hidden, out)
+
+
+def test_a_graph_notices_a_step_on_its_state(make_problem):
+    """A step overwrites what a backward pass still needs: an error, not a wrong number."""
+    problem = make_problem(cell="lstm")
+    leaves = problem.fresh_leaves(torch.float32)
+    params, state = problem.params(leaves), problem.state(leaves).detach()
+    y, final = plastic_rnn(leaves["x"], params, state, backend="numba")
+    loss = y.sum() + final.cell.pow(2).sum()
+    plastic_rnn_step_(leaves["x"][0].detach(), params, state, backend="numba")
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    recording = Recording(12, params, state, "numba")
+    for x in leaves["x"].detach():
+        recording.step(x, torch.zeros(3), params)
+    y, _ = plastic_rnn_replay(leaves["x"], params, recording)
+    recording.reset(params)
+    with pytest.raises(RuntimeError, match="reset before the backward pass"):
+        y.sum().backward()
+
+
 def test_a_clamped_step_with_its_values(make_problem, assert_same):
     """The step form holds h', and the candidate goes on learning."""
     problem = make_problem("hebb", cell="gru", steps=1, clamp="full", resets=False)

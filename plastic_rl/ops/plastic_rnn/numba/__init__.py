@@ -9,7 +9,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn.cells import CELLS
+from plastic_rl.ops.plastic_rnn.cells import CELLS, get_cell
 from plastic_rl.ops.plastic_rnn.protocols import Refusal, Tape
 from plastic_rl.ops.plastic_rnn.rules import RULES, get_rule, rule_names
 from plastic_rl.ops.plastic_rnn.tape import RerunTape
@@ -28,6 +28,15 @@ class NumbaBackend:
         from plastic_rl.ops.plastic_rnn.numba import autograd  # compiles nothing, but numba is slow to import
 
         return autograd
+
+    @cached_property
+    def _gated(self) -> ModuleType:
+        from plastic_rl.ops.plastic_rnn.numba import gated
+
+        return gated
+
+    def _forms(self, params: PlasticParams) -> ModuleType:
+        return self._gated if get_cell(params.cell).gates else self._autograd
 
     def can_run(self, x: Tensor, params: PlasticParams) -> Refusal | None:
         """Only float32 on the CPU, and the cells and rules that have a code."""
@@ -55,7 +64,7 @@ class NumbaBackend:
         repeats: Tensor | None,
     ) -> tuple[Tensor, PlasticState]:
         """Every environment through all its steps, in the cache of one core."""
-        return self._autograd.sequence(x, params, state, episode_starts, clamp, repeats)
+        return self._forms(params).sequence(x, params, state, episode_starts, clamp, repeats)
 
     def step(
         self,
@@ -66,12 +75,14 @@ class NumbaBackend:
         clamp: tuple[Tensor, Tensor] | None,
     ) -> Tensor:
         """One step on row-major matrices."""
-        return self._autograd.step(x, params, state, episode_start, clamp)
+        return self._forms(params).step(x, params, state, episode_start, clamp)
 
     def tape(self, params: PlasticParams, episode_starts: Tensor, y: Tensor) -> Tape:
         """Keeps traces now and then; a plain network has nothing that would be worth keeping."""
         if not params.plastic:
             return RerunTape(self, episode_starts, y)
+        if get_cell(params.cell).gates:
+            return self._gated.GatedTape(params, episode_starts, y)
         from plastic_rl.ops.plastic_rnn.numba.tape import NumbaTape
 
         return NumbaTape(episode_starts, y)

@@ -17,6 +17,7 @@ from filelock import FileLock
 from numba import njit
 from numba.core import event
 
+from plastic_rl.ops.plastic_rnn.cells import CELLS
 from plastic_rl.ops.plastic_rnn.rules import ACTIVATIONS, RULES
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 def _digest() -> str:
     sources = sorted(Path(__file__).parent.glob("*.py"))
-    codes = [(name, definition.code) for table in (RULES, ACTIVATIONS) for name, definition in table.items()]
+    tables: tuple[dict[str, Any], ...] = (RULES, ACTIVATIONS, CELLS)
+    codes = [(name, definition.code) for table in tables for name, definition in table.items()]
     parts = [source.read_bytes() for source in sources] + [repr(codes).encode()]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:8]
 

@@ -62,8 +62,8 @@ def rule_of(params: PlasticParams) -> Rule:
         _scalar(params.eta),
         _scalar(params.b_m),
         np.float32(params.trace_clip if clipped else math.inf),
-        _pad(params.w_m, params.n),
-        _pad(params.fan_out, params.n),
+        pad(params.w_m, params.n),
+        pad(params.fan_out, params.n),
     )
 
 
@@ -141,7 +141,8 @@ def _scalar(tensor: Tensor | None) -> np.float32:
     return np.float32(0 if tensor is None else tensor.item())
 
 
-def _pad(vector: Tensor | None, n: int) -> Array:
+def pad(vector: Tensor | None, n: int) -> Array:
+    """A vector with zeros behind it, (width,); zeros for None."""
     if vector is None:
         return zeros(padded(n))
     result = np.zeros(padded(n), np.float32)

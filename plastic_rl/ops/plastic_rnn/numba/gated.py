@@ -1,0 +1,377 @@
+"""Gated cells in the numba backend, on the torch side: sequences, steps, recordings and their gradients.
+
+This module imports numba: it is imported only when the backend is used.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from plastic_rl.ops.plastic_rnn.cells import get_cell
+from plastic_rl.ops.plastic_rnn.numba import forward as kernels
+from plastic_rl.ops.plastic_rnn.numba import gated_backward, gated_forward, memory
+from plastic_rl.ops.plastic_rnn.numba.gated_cells import Gates
+from plastic_rl.ops.plastic_rnn.numba.gradients import (
+    Outgoing,
+    downstream,
+    upstream,
+)
+from plastic_rl.ops.plastic_rnn.numba.simd import LANES
+from plastic_rl.ops.plastic_rnn.numba.structs import History, Scratch
+from plastic_rl.ops.plastic_rnn.numba.tape import NumbaTape
+from plastic_rl.ops.plastic_rnn.threads import in_chunks
+from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
+
+
+class Run(NamedTuple):
+    """What a forward pass leaves for the backward pass.
+
+    gates: with transposed weights
+    fired: (T, B, rows, width), see ``gated_cells``
+    memory: (B, N), c before the first step, or (B, 0)
+    masks: (T, B, N) of the clamp, or (T, B, 0)
+    undo: as in the kernels
+    w_transposed: packed, of a network without a trace, else empty
+    """
+
+    params: PlasticParams
+    prepared: memory.Prepared
+    gates: Gates
+    history: History
+    fired: np.ndarray
+    memory: np.ndarray
+    masks: np.ndarray
+    undo: bool
+    w_transposed: np.ndarray
+
+
+class Call(NamedTuple):
+    """What a sequence is run with: starts (T, B), values and masks of the clamp, (T, B, N) or (T, B, 0)."""
+
+    params: PlasticParams
+    starts: Tensor
+    values: Tensor
+    masks: Tensor
+
+
+def sequence(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    episode_starts: Tensor | None,
+    clamp: tuple[Tensor, Tensor] | None,
+    repeats: Tensor | None,
+) -> tuple[Tensor, PlasticState]:
+    """The sequence form; arguments as in the public function, checked there."""
+    if repeats is not None and (repeats > 1).any():
+        repeats = repeats.long()
+        index = torch.arange(len(x)).repeat_interleave(repeats)
+        last = repeats.cumsum(0) - 1
+        starts = torch.zeros(len(index), x.shape[1], dtype=torch.bool)
+        if episode_starts is not None:
+            starts[last + 1 - repeats] = episode_starts
+        clamp = None if clamp is None else (clamp[0][index], clamp[1][index])
+        y, state = sequence(x[index], params, state, starts, clamp, None)
+        return y[last], state
+    starts = torch.zeros(x.shape[:2], dtype=torch.bool) if episode_starts is None else episode_starts
+    values, masks = memory.no_clamp(x) if clamp is None else clamp
+    call = Call(params, starts, values.detach(), masks)
+    named = {"x": x, "hidden": state.hidden, "trace": state.trace, "cell": state.cell, **params.tensors()}
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in named.values()):
+        y, hidden, trace, cell = _Gated.apply(call, tuple(named), *named.values())
+    else:
+        y, hidden, trace, cell, _ = _forward(call, named, keep=False)
+    return y, PlasticState(hidden, trace, cell)
+
+
+def step(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    episode_start: Tensor | None,
+    clamp: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """The step form; arguments as in the public function, checked there."""
+    parts = [state.hidden.detach(), state.trace.detach(), state.cell.detach()]
+    dense = [part.contiguous() for part in parts]
+    hidden, trace, cell = dense
+    batch, n = hidden.shape
+    starts = memory.no_starts(batch) if episode_start is None else memory.as_array(episode_start)
+    if episode_start is not None:
+        hidden.masked_fill_(episode_start[:, None], 0.0)
+        cell.masked_fill_(episode_start[:, None], 0.0)
+    values, masks = memory.no_step_clamp(batch)
+    if clamp is not None:
+        values, masks = memory.as_array(clamp[0]), memory.as_array(clamp[1])
+    assert params.w_gates is not None
+    with torch.no_grad():
+        recurrent = (hidden @ params.w_gates).view(batch, -1, n)
+    alpha, plasticity = memory.no_matrix(), np.float32(0)
+    if params.alpha is not None and params.alpha.dim() == 2:
+        alpha = memory.as_array(params.alpha)
+    elif params.alpha is not None:
+        plasticity = np.float32(params.alpha.item())
+    out = torch.empty(batch, n)
+    in_chunks(
+        gated_forward.gated_step,
+        memory.chunks_for(batch, (1 + recurrent.shape[1]) * n * n),
+        batch,
+        memory.as_array(x),
+        recurrent.numpy(),
+        starts,
+        values,
+        masks,
+        hidden.numpy(),
+        trace.numpy(),
+        cell.numpy(),
+        out.numpy(),
+        _code(params),
+        memory.pad(params.b_u, n),
+        memory.as_array(params.w),
+        alpha,
+        plasticity,
+        *memory.rule_of(params),
+    )
+    # torch does not see what numba writes; a graph that still needs the old state must fail, not go wrong.
+    for part, given, changed in zip(state, parts, dense, strict=False):
+        if given.data_ptr() != changed.data_ptr():
+            given.copy_(changed)
+        torch.autograd.graph.increment_version(part)
+    return out
+
+
+def _code(params: PlasticParams) -> int:
+    code = get_cell(params.cell).code
+    assert code is not None
+    return code
+
+
+def _gates(params: PlasticParams, *, transposed: bool = False) -> Gates:
+    """The gates' weights, packed one by one, in memory of their own."""
+    assert params.w_gates is not None
+    n = params.n
+    blocks = params.w_gates.detach().split(n, dim=1)
+    packed = memory.staggered(3, len(blocks), memory.packed_size(n))
+    for k, block in enumerate(blocks):
+        kernels.pack_matrix(memory.as_array(block.t() if transposed else block), packed[k])
+    return Gates(_code(params), packed, memory.pad(params.b_u, n))
+
+
+def _fired(steps: int, batch: int, params: PlasticParams) -> np.ndarray:
+    """Room for what steps leave for the way back; its padding has to be zero."""
+    rows = get_cell(params.cell).gates + 2
+    return np.zeros((steps, batch, rows, memory.padded(params.n)), np.float32)
+
+
+def _forward(
+    call: Call, named: dict[str, Tensor], *, keep: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Run]:
+    """Returns y (T, B, N), the final state's parts, and what the backward pass needs if ``keep``."""
+    params, x = call.params, named["x"]
+    steps, batch, _ = x.shape
+    n = params.n
+    y = torch.empty(steps, batch, n)
+    counts = memory.no_repeats(steps)
+    plan = memory.no_plan(steps)
+    if keep and params.plastic:
+        plan = memory.plan(params, call.values.numpy(), counts)
+    stored = memory.store(plan, batch, n) if keep and params.plastic else memory.no_traces()
+    history = History(
+        memory.as_array(named["hidden"]), memory.as_array(call.starts), y.numpy(), stored, plan.firsts,
+        plan.places, counts,
+    )  # fmt: skip
+    prepared, gates = memory.prepare(params), _gates(params)
+    fired = _fired(steps if keep else 1, batch, params)
+    cell_in = memory.as_array(named["cell"])
+    cell = torch.empty(cell_in.shape)
+    trace = torch.empty(named["trace"].shape)
+    clamp = memory.as_array(call.values), memory.as_array(call.masks)
+    arguments = (cell_in, cell.numpy(), *clamp, history)
+    chunks = memory.chunks_for(batch, (1 + len(gates.w)) * steps * n * n)
+    array = memory.as_array(x)
+    if params.plastic:
+        traces = memory.as_array(named["trace"]), trace.numpy()
+        scratch = tuple(memory.staggered(place, chunks, memory.packed_size(n)) for place in (2, 3))
+        in_chunks(
+            gated_forward.gated_forward,
+            chunks,
+            batch,
+            array,
+            *traces,
+            *arguments,
+            *prepared,
+            gates,
+            fired,
+            scratch,
+        )
+    else:
+        w, rule = prepared.weights.w, prepared.rule
+        in_chunks(gated_forward.gated_plain_forward, chunks, batch, array, *arguments, w, rule, gates, fired)
+    run = Run(params, prepared, gates, history, fired, cell_in, clamp[1], plan.undo, memory.zeros(0))
+    return y, y[-1].clone(), trace, cell, run
+
+
+class _Gated(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, call: Call, names: tuple[str, ...], *tensors: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        y, hidden, trace, cell, run = _forward(call, dict(zip(names, tensors, strict=True)), keep=True)
+        ctx.names = names
+        # So that a change of the state, or of y, in place is noticed.
+        ctx.save_for_backward(tensors[names.index("hidden")], tensors[names.index("cell")], y)
+        w_transposed = memory.zeros(0)
+        if not call.params.plastic:
+            w_transposed = memory.staggered(0, memory.packed_size(call.params.n))
+            kernels.pack_matrix(memory.as_array(call.params.w.t()), w_transposed)
+        ctx.run = run._replace(gates=_gates(call.params, transposed=True), w_transposed=w_transposed)
+        ctx.set_materialize_grads(False)
+        return y, hidden, trace, cell
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *outgoing: Tensor | None) -> tuple[Tensor | None, ...]:
+        _ = ctx.saved_tensors
+        wanted = dict(zip(ctx.names, ctx.needs_input_grad[2:], strict=True))
+        found = _gradients(ctx.run, outgoing, with_trace=wanted["trace"])
+        return None, None, *(found[name] if wanted[name] else None for name in ctx.names)
+
+
+def _gradients(
+    run: Run, outgoing: tuple[Tensor | None, ...], *, with_trace: bool
+) -> dict[str, Tensor | None]:
+    """The gradient of every tensor that there is, by name, from those of y, hidden, trace and cell."""
+    params, history, prepared = run.params, run.history, run.prepared
+    steps, batch, n = history.y.shape
+    dy, dhidden, dtrace, dcell = outgoing
+    y = torch.from_numpy(history.y)
+    up = upstream(y, Outgoing(dy, dhidden, dtrace if params.plastic else None))
+    up_cell = np.zeros_like(run.memory) if dcell is None else memory.as_array(dcell)
+    chunks = memory.chunks_for(batch, (1 + len(run.gates.w)) * steps * n * n)
+    down = downstream(
+        y, chunks, prepared.weights.alpha.size, with_trace=with_trace and params.plastic, with_w=False
+    )
+    dx = np.empty((steps, batch, (1 + len(run.gates.w)) * n), np.float32)
+    down_cell = np.empty_like(run.memory)
+    arguments = up, run.memory, up_cell, run.masks, history, run.fired
+    if params.plastic:
+        size = memory.packed_size(n)
+        scratch = Scratch(
+            memory.staggered(2, chunks, size),
+            memory.staggered(3, chunks, size),
+            memory.staggered(5, chunks, n * LANES),
+            memory.staggered(4, chunks, n * LANES),
+            memory.staggered(4, chunks, 0),
+            memory.staggered(2, chunks, 0 if run.undo else np.bincount(history.places).max(), size),
+        )
+        in_chunks(
+            gated_backward.gated_backward, chunks, batch, *arguments, *prepared, run.gates, run.undo, scratch,
+            down, dx, down_cell,
+        )  # fmt: skip
+    else:
+        in_chunks(
+            gated_backward.gated_plain_backward, chunks, batch, *arguments, run.w_transposed, prepared.rule,
+            run.gates, down, dx, down_cell,
+        )  # fmt: skip
+    du = torch.from_numpy(down.pre)
+    before = torch.cat((torch.from_numpy(history.hidden)[None], y[:-1]))
+    before[torch.from_numpy(history.starts)] = 0.0
+    blocks = torch.from_numpy(dx).split(n, dim=2)
+    gates = torch.cat((*blocks[:2], *blocks[3:]), dim=2)
+    products = before.flatten(0, 1).t() @ torch.cat((du, gates), dim=2).flatten(0, 1)
+    # One row per thread, added up in a fixed order.
+    deta, db_m, dplasticity = (torch.tensor(total, dtype=torch.float32) for total in down.scalars.sum(0))
+    dalpha = dplasticity
+    if prepared.weights.alpha.size > 0:
+        dalpha = torch.empty(1, n, n)
+        kernels.unpack_matrices(down.alpha.sum(0, keepdims=True), dalpha.numpy())
+        dalpha = dalpha[0]
+    return {
+        "x": torch.from_numpy(dx),
+        "hidden": torch.from_numpy(down.hidden),
+        # Without plasticity the trace is (B, 0, 0) and comes out as it went in.
+        "trace": torch.from_numpy(down.trace) if params.plastic else dtrace,
+        "cell": torch.from_numpy(down_cell),
+        "w": products[:, :n],
+        "w_gates": products[:, n:],
+        "b_u": du.sum((0, 1)),
+        "alpha": dalpha,
+        "eta": deta,
+        "w_m": torch.from_numpy(down.w_m.sum(0)[:n]),
+        "b_m": db_m,
+        "fan_out": torch.from_numpy(down.fan_out.sum(0)[:n]),
+    }
+
+
+class GatedTape(NumbaTape):
+    """What the steps of a recording leave behind, for gated cells with a trace; see ``protocols.Tape``.
+
+    Args:
+        params: of the network, whose cell says how much that is.
+        starts, y: as in ``NumbaTape``.
+    """
+
+    def __init__(self, params: PlasticParams, starts: Tensor, y: Tensor) -> None:
+        super().__init__(starts, y)
+        self.fired = _fired(self.steps, self.batch, params)
+        self.c = np.zeros((self.batch, memory.padded(self.n)), np.float32)
+
+    def reset(self, params: PlasticParams, state: PlasticState) -> None:
+        """Begin again with these parameters from this state, which is copied."""
+        super().reset(params, state)
+        self.gates = _gates(params)
+        self.memory = memory.as_array(state.cell).copy()
+        self.c.fill(0)
+        self.c[:, : self.memory.shape[1]] = self.memory
+        self.gated = (self.c, self.fired, *self.arguments[:2], *self.gates, *self.arguments[2:])
+
+    def step(self, t: int, x: Tensor) -> None:
+        """Step t, with input drive x (B, (K + 1) N)."""
+        in_chunks(gated_forward.record_cells, self.chunks, self.batch, t, memory.as_array(x), *self.gated)
+
+    def state(self, t: int) -> PlasticState:
+        """A copy of the state before step t: the first, or that after the last step taken."""
+        cell = self.memory if t == 0 else self.c[:, : self.memory.shape[1]]
+        return super().state(t)._replace(cell=torch.from_numpy(cell.copy()))
+
+    def replay(self, x: Tensor, params: PlasticParams) -> tuple[Tensor, PlasticState]:
+        """The recorded activations and the final state, as functions of x and the parameters."""
+        named = {"x": x, **params.tensors()}
+        y, hidden, trace, cell = _GatedReplay.apply(self, params, tuple(named), *named.values())
+        return y, PlasticState(hidden, trace, cell)
+
+
+class _GatedReplay(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, tape: GatedTape, params: PlasticParams, names: tuple[str, ...], *tensors: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        ctx.tape, ctx.params, ctx.names, ctx.resets = tape, params, names, tape.resets
+        ctx.set_materialize_grads(False)
+        state = tape.state(tape.steps)
+        return tape.y.detach(), state.hidden, state.trace, state.cell
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *outgoing: Tensor | None) -> tuple[Tensor | None, ...]:
+        tape = ctx.tape
+        if tape.resets != ctx.resets:
+            raise RuntimeError("the recording was reset before the backward pass of its replay")
+        run = Run(
+            ctx.params,
+            tape.prepared,
+            _gates(ctx.params, transposed=True),
+            tape.history,
+            tape.fired,
+            tape.memory,
+            memory.no_clamp(tape.y)[1].numpy(),
+            tape.undo,
+            memory.zeros(0),
+        )
+        found = _gradients(run, outgoing, with_trace=False)
+        return None, None, None, *(found[name] for name in ctx.names)

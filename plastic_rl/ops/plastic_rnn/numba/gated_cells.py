@@ -1,0 +1,225 @@
+"""The gated cells as the numba backend knows them: one step of the neurons, and back.
+
+``u`` is the read-out of the plastic connections, ``y`` the candidate, ``h`` the hidden state before the step
+and ``out`` that after it. What a step leaves for the way back is *fired*: rows (width,) of y, the gates, and
+last u (gru) or c' (lstm). Vectors (width,) are N numbers padded with zeros to whole vectors.
+
+This module imports numba: it is imported only when the backend is used.
+"""
+
+# numba infers the types of compiled functions from their arguments; annotations would be decoration.
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from plastic_rl.ops.plastic_rnn.cells import CELLS
+from plastic_rl.ops.plastic_rnn.numba import simd
+from plastic_rl.ops.plastic_rnn.numba.rules import (
+    MODULATED,
+    coefficients,
+    coefficients_backward,
+    modulation,
+)
+from plastic_rl.ops.plastic_rnn.numba.simd import LANES, inner, lane_sum, load, splat, store
+from plastic_rl.ops.plastic_rnn.numba.vectors import ONE, ZERO, activate, activate_backward, copy
+
+GRU = CELLS["gru"].code
+# The block of the drive that belongs to the candidate, in every gated cell; the others belong to the gates.
+CANDIDATE = 2
+
+
+class Gates(NamedTuple):
+    """What a gated cell has besides the plastic connections.
+
+    code: of the cell
+    w: (K, packed), the recurrent weights of each of K gates, on the way back transposed
+    b_u: (width,), of a ``gru``
+    """
+
+    code: int
+    w: np.ndarray
+    b_u: np.ndarray
+
+
+@inner
+def block(k):
+    """The place in the drive of gate number k."""
+    return k if k < CANDIDATE else k + 1
+
+
+@inner
+def drive(code, x, b_u, u, q):
+    """What the parts of the drive x (K + 1 times N,) begin with: u, and the gates' q (K, width)."""
+    n = x.size // (q.shape[0] + 1)
+    if code == GRU:
+        copy(b_u, u)
+    else:
+        copy(x[CANDIDATE * n : CANDIDATE * n + n], u)
+    for k in range(q.shape[0]):
+        copy(x[block(k) * n : block(k) * n + n], q[k])
+
+
+@inner
+def fire_cell(code, activation, x, q, u, h, c, clamp_value, clamp_mask, fired, out):
+    """One step of an environment's neurons.
+
+    x: (K + 1 times N,); q: (K, width), before the logistic function; u: overwritten
+    h: (N,); c: becomes c'; fired: (rows, width), filled; out: (N,), becomes h', clamped
+    """
+    n, width = out.size, u.size
+    y = fired[0]
+    for k in range(q.shape[0]):
+        for j in range(0, width, LANES):
+            store(fired[k + 1], j, simd.sigmoid(load(q[k], j)))
+    if code == GRU:
+        r, z = fired[1], fired[2]
+        copy(u, fired[3])
+        first = CANDIDATE * n
+        for j in range(n):
+            u[j] = x[first + j] + r[j] * u[j]
+        activate(u, y, n, activation)
+        for j in range(n):
+            out[j] = z[j] * h[j] + (ONE - z[j]) * y[j]
+    else:
+        i, f, o = fired[1], fired[2], fired[3]
+        activate(u, y, n, activation)
+        for j in range(width):
+            c[j] = f[j] * c[j] + i[j] * y[j]
+        copy(c, fired[4])
+        for j in range(0, width, LANES):
+            store(u, j, simd.tanh(load(c, j)))
+        for j in range(n):
+            out[j] = o[j] * u[j]
+    for j in range(clamp_mask.size):
+        if clamp_mask[j]:
+            out[j] = clamp_value[j]
+
+
+@inner
+def cell_backward(code, activation, n, fired, h, c, dy, dh, dc, da, du, direct):
+    """From the gradients of h' and c', and from what the rule sends to y, to those of what the step reads.
+
+    h: (N,); c: before the step; dy: overwritten, becomes the gradient of the candidate's drive
+    dc: of c', becomes that of c; da: (K, width), becomes those of q; du: becomes that of the read-out
+    direct: becomes what goes to h straight
+    """
+    y = fired[0]
+    if code == GRU:
+        r, z, u = fired[1], fired[2], fired[3]
+        for j in range(n):
+            da[1, j] = dh[j] * (h[j] - y[j]) * z[j] * (ONE - z[j])
+            direct[j] = dh[j] * z[j]
+            dy[j] += dh[j] * (ONE - z[j])
+        activate_backward(y, dy, activation)
+        for j in range(n):
+            da[0, j] = dy[j] * u[j] * r[j] * (ONE - r[j])
+            du[j] = dy[j] * r[j]
+    else:
+        i, f, o = fired[1], fired[2], fired[3]
+        for j in range(0, du.size, LANES):
+            store(du, j, simd.tanh(load(fired[4], j)))
+        for j in range(n):
+            passed = du[j]
+            da[2, j] = dh[j] * passed * o[j] * (ONE - o[j])
+            dc_j = dc[j] + dh[j] * o[j] * (ONE - passed * passed)
+            da[0, j] = dc_j * y[j] * i[j] * (ONE - i[j])
+            da[1, j] = dc_j * c[j] * f[j] * (ONE - f[j])
+            dy[j] += dc_j * i[j]
+            dc[j] = dc_j * f[j]
+            direct[j] = ZERO
+        activate_backward(y, dy, activation)
+        copy(dy, du)
+
+
+@inner
+def send_drive(da, dy, dx):
+    """The gradient of the drive, dx (K + 1 times N,), from those of its parts."""
+    n = dx.size // (da.shape[0] + 1)
+    copy(dy[:n], dx[CANDIDATE * n : CANDIDATE * n + n])
+    for k in range(da.shape[0]):
+        copy(da[k, :n], dx[block(k) * n : block(k) * n + n])
+
+
+# The rules, whose modulating neuron reads the new hidden state
+
+
+@inner
+def cell_coefficients(rule, y, hidden, decay, gain):
+    """Decay and gain from the candidate and the new hidden state."""
+    if rule.code == MODULATED:
+        signal = modulation(rule, hidden)
+        for j in range(y.size):
+            decay[j] = ONE
+            gain[j] = rule.fan_out[j] * signal * y[j]
+    else:
+        coefficients(rule, y, decay, gain)
+
+
+@inner
+def cell_coefficients_backward(rule, y, hidden, dgain, ddecay, dy, dh, dscalars, dw_m, dfan_out):
+    """As ``coefficients_backward``, with what goes to the new hidden state apart."""
+    if rule.code == MODULATED:
+        signal = modulation(rule, hidden)
+        dsignal = splat(ZERO)
+        for j in range(0, y.size, LANES):
+            dsignal = dsignal + load(dgain, j) * load(y, j) * load(rule.fan_out, j)
+        dtotal = (ONE - signal * signal) * lane_sum(dsignal)
+        for j in range(y.size):
+            dy[j] += rule.fan_out[j] * signal * dgain[j]
+            dh[j] += dtotal * rule.w_m[j]
+            dw_m[j] += dtotal * hidden[j]
+            dfan_out[j] += dgain[j] * y[j] * signal
+        dscalars[1] += dtotal
+    else:
+        coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out)
+
+
+# Products with a packed matrix, without a trace
+
+
+@inner
+def read_out_one(w, now, pre):
+    """Add now w to ``pre`` (width,). Four sums, since one would wait for its own last addition."""
+    n = now.size
+    whole = n // 4 * 4
+    for column in range(0, pre.size, LANES):
+        total_0, total_1, total_2, total_3 = load(pre, column), splat(ZERO), splat(ZERO), splat(ZERO)
+        offset = column * n
+        for i in range(0, whole, 4):
+            total_0 = total_0 + load(w, offset) * now[i]
+            total_1 = total_1 + load(w, offset + LANES) * now[i + 1]
+            total_2 = total_2 + load(w, offset + 2 * LANES) * now[i + 2]
+            total_3 = total_3 + load(w, offset + 3 * LANES) * now[i + 3]
+            offset += 4 * LANES
+        for i in range(whole, n):
+            total_0 = total_0 + load(w, offset) * now[i]
+            offset += LANES
+        store(pre, column, (total_0 + total_1) + (total_2 + total_3))
+
+
+@inner
+def read_out_two(w, now_0, now_1, pre_0, pre_1):
+    """The same of two environments, which share every load of w."""
+    n = now_0.size
+    for column in range(0, pre_0.size, LANES):
+        even_0, even_1 = load(pre_0, column), load(pre_1, column)
+        odd_0, odd_1 = splat(ZERO), splat(ZERO)
+        offset = column * n
+        for i in range(0, n - 1, 2):
+            weight = load(w, offset)
+            even_0 = even_0 + weight * now_0[i]
+            even_1 = even_1 + weight * now_1[i]
+            weight = load(w, offset + LANES)
+            odd_0 = odd_0 + weight * now_0[i + 1]
+            odd_1 = odd_1 + weight * now_1[i + 1]
+            offset += 2 * LANES
+        if n % 2 == 1:
+            weight = load(w, offset)
+            even_0 = even_0 + weight * now_0[n - 1]
+            even_1 = even_1 + weight * now_1[n - 1]
+        store(pre_0, column, even_0 + odd_0)
+        store(pre_1, column, even_1 + odd_1)

@@ -1,0 +1,279 @@
+"""The compiled entry points of gated cells: whole sequences, recorded steps and single steps.
+
+Like ``forward.py``, whose passes over the trace they share: the hidden state takes the place of the
+activations that are read, the candidate that of those that the rule sees.
+
+This module imports numba: it is imported only when the backend is used.
+"""
+
+# numba infers the types of compiled functions from their arguments; annotations would be decoration.
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import numpy as np
+
+from plastic_rl.ops.plastic_rnn.numba.compiling import entry
+from plastic_rl.ops.plastic_rnn.numba.forward import settle_and_read
+from plastic_rl.ops.plastic_rnn.numba.gated_cells import (
+    Gates,
+    cell_coefficients,
+    drive,
+    fire_cell,
+    read_out_one,
+    read_out_two,
+)
+from plastic_rl.ops.plastic_rnn.numba.passes import forward_pair, pack, read_out, settle, unpack
+from plastic_rl.ops.plastic_rnn.numba.rows import read_out_rows, update_rows
+from plastic_rl.ops.plastic_rnn.numba.simd import inner
+from plastic_rl.ops.plastic_rnn.numba.structs import Backlog, History, Rule, Weights
+from plastic_rl.ops.plastic_rnn.numba.vectors import (
+    ONE,
+    UNBOUNDED,
+    ZERO,
+    copy,
+    fill,
+    is_stored,
+    presynaptic,
+)
+
+
+@inner
+def advance_cells(
+    t, slot, b, count, x, clamp_values, clamp_masks, history, weights, rule, gates, traces, backlog, fired,
+    c, decay, gain, before, now, u, q, wide,
+):  # fmt: skip
+    """Step t of environment b, or (count = 2) of b and b + 1.
+
+    x, clamp_values, clamp_masks: of the step, (B, ...)
+    fired: (slots, B, rows, width), of which ``slot`` is filled
+    traces: two; c, decay, gain, u: (2, width); before, now: (2, N); q: (2, K, width); wide: (width,)
+    """
+    both = count == 2
+    for e in range(count):
+        drive(gates.code, x[b + e], gates.b_u, u[e], q[e])
+        if t > 0:
+            presynaptic(t - 1, b + e, history, before[e])
+        else:
+            fill(before[e], ZERO)
+        presynaptic(t, b + e, history, now[e])
+        if history.starts[t, b + e]:
+            fill(c[e], ZERO)
+    if both and not (history.starts[t, b] or history.starts[t, b + 1]):
+        # Nothing is pending at the first step, and a trace that comes in is taken as it is.
+        bound = rule.bound if t > 0 else UNBOUNDED
+        forward_pair(traces, weights, bound, decay, gain, before, now, u)
+        if t > 0 and is_stored(t, history):
+            for e in range(2):
+                copy(traces[e], history.traces[history.places[t], b + e])
+    else:
+        for e in range(count):
+            settle_and_read(
+                t, b + e, history, weights, rule, traces[e], backlog, 0,
+                decay[e], gain[e], before[e], now[e], u[e],
+            )  # fmt: skip
+    for k in range(q.shape[1]):
+        if both:
+            read_out_two(gates.w[k], now[0], now[1], q[0, k], q[1, k])
+        else:
+            read_out_one(gates.w[k], now[0], q[0, k])
+    for e in range(count):
+        row, out = fired[slot, b + e], history.y[t, b + e]
+        fire_cell(
+            gates.code, rule.activation, x[b + e], q[e], u[e], now[e], c[e],
+            clamp_values[b + e], clamp_masks[b + e], row, out,
+        )  # fmt: skip
+        copy(out, wide)
+        cell_coefficients(rule, row[0], wide, decay[e], gain[e])
+
+
+@entry
+def gated_forward(
+    chunk, low, high, x, trace_in, trace_out, cell_in, cell_out, clamp_values, clamp_masks, history, weights,
+    rule, gates, fired, scratch,
+):  # fmt: skip
+    """Carry environments low to high - 1 through all steps, two at a time.
+
+    x: (T, B, (K + 1) N); cell_in, cell_out: (B, N), or (B, 0) in a cell without c
+    fired: (T, B, rows, width), or (1, B, rows, width) where there will be no backward pass
+    """
+    n, width = history.y.shape[2], rule.w_m.size
+    vectors = np.zeros((4, 2, width), np.float32)
+    reads = np.zeros((2, 2, n), np.float32)
+    q = np.zeros((2, gates.w.shape[0], width), np.float32)
+    wide = np.zeros(width, np.float32)
+    backlog = Backlog(
+        np.empty((0, width), np.float32), np.empty((0, width), np.float32), np.empty((0, n), np.float32)
+    )
+    traces = scratch[0][chunk], scratch[1][chunk]
+    b = low
+    while b < high:
+        count = 2 if b + 1 < high else 1
+        run_cells(
+            b, count, x, trace_in, trace_out, cell_in, cell_out, clamp_values, clamp_masks, history, weights,
+            rule, gates, fired, traces, backlog, vectors, reads, q, wide,
+        )  # fmt: skip
+        b += count
+
+
+@inner
+def run_cells(
+    b, count, x, trace_in, trace_out, cell_in, cell_out, clamp_values, clamp_masks, history, weights, rule,
+    gates, fired, traces, backlog, vectors, reads, q, wide,
+):  # fmt: skip
+    """Carry environment b, or (count = 2) b and b + 1, through all steps."""
+    c, decay, gain, u = vectors[0], vectors[1], vectors[2], vectors[3]
+    before, now = reads[0], reads[1]
+    steps = x.shape[0]
+    keep = history.traces.shape[0] > 0
+    fill(decay.reshape(-1), ONE)
+    fill(gain.reshape(-1), ZERO)
+    for e in range(count):
+        copy(cell_in[b + e], c[e])
+        pack(trace_in[b + e], traces[e])
+        if keep:
+            copy(traces[e], history.traces[0, b + e])
+    for t in range(steps):
+        slot = t if fired.shape[0] > 1 else 0
+        advance_cells(
+            t, slot, b, count, x[t], clamp_values[t], clamp_masks[t], history, weights, rule, gates, traces,
+            backlog, fired, c, decay, gain, before, now, u, q, wide,
+        )  # fmt: skip
+    for e in range(count):
+        copy(c[e, : cell_out.shape[1]], cell_out[b + e])
+        presynaptic(steps - 1, b + e, history, now[e])
+        settle(traces[e], rule.bound, decay[e], gain[e], now[e], traces[e])
+        unpack(traces[e], trace_out[b + e])
+        if keep:
+            copy(traces[e], history.traces[history.traces.shape[0] - 1, b + e])
+
+
+@entry
+def gated_plain_forward(
+    chunk, low, high, x, cell_in, cell_out, clamp_values, clamp_masks, history, w, rule, gates, fired
+):
+    """Without a trace: four at a time; a last group that is not full repeats its last member."""
+    steps, _, n = history.y.shape
+    width, count = rule.w_m.size, gates.w.shape[0]
+    c, u = np.zeros((4, width), np.float32), np.zeros((4, width), np.float32)
+    q = np.zeros((count, 4, width), np.float32)
+    own = np.zeros((count, width), np.float32)
+    now = np.zeros((4, n), np.float32)
+    for first in range(low, high, 4):
+        group = first, min(first + 1, high - 1), min(first + 2, high - 1), min(first + 3, high - 1)
+        for e, b in enumerate(group):
+            copy(cell_in[b], c[e])
+        for t in range(steps):
+            slot = t if fired.shape[0] > 1 else 0
+            for e, b in enumerate(group):
+                drive(gates.code, x[t, b], gates.b_u, u[e], own)
+                for k in range(count):
+                    copy(own[k], q[k, e])
+                presynaptic(t, b, history, now[e])
+                if history.starts[t, b]:
+                    fill(c[e], ZERO)
+            read_out(w, now, u)
+            for k in range(count):
+                read_out(gates.w[k], now, q[k])
+            for e, b in enumerate(group):
+                for k in range(count):
+                    copy(q[k, e], own[k])
+                fire_cell(
+                    gates.code, rule.activation, x[t, b], own, u[e], now[e], c[e],
+                    clamp_values[t, b], clamp_masks[t, b], fired[slot, b], history.y[t, b],
+                )  # fmt: skip
+        for e, b in enumerate(group):
+            copy(c[e, : cell_out.shape[1]], cell_out[b])
+
+
+@entry
+def record_cells(
+    chunk, low, high, t, x, c, fired, decay, gain, cell, gate_weights, b_u,
+    hidden, starts, y, traces, firsts, places, counts,
+    w, alpha, plasticity,
+    code, activation, eta, b_m, bound, w_m, fan_out,
+):  # fmt: skip
+    """Step t of environments low to high - 1; their traces lie in the last place of ``traces``.
+
+    x: (B, (K + 1) N); c, decay, gain: (B, width), kept from one call to the next; cell: the code of the cell
+    the rest: a ``History``, the ``Weights`` and the ``Rule``
+    """
+    history = History(hidden, starts, y, traces, firsts, places, counts)
+    weights = Weights(w, alpha, plasticity)
+    rule = Rule(code, activation, eta, b_m, bound, w_m, fan_out)
+    gates = Gates(cell, gate_weights, b_u)
+    _, batch, n = y.shape
+    width = w_m.size
+    u = np.zeros((2, width), np.float32)
+    reads = np.zeros((2, 2, n), np.float32)
+    q = np.zeros((2, gate_weights.shape[0], width), np.float32)
+    wide = np.zeros(width, np.float32)
+    no_values, no_masks = np.empty((batch, 0), np.float32), np.empty((batch, 0), np.bool_)
+    backlog = Backlog(
+        np.empty((0, width), np.float32), np.empty((0, width), np.float32), np.empty((0, n), np.float32)
+    )
+    record_pairs(
+        t, low, high, x, no_values, no_masks, history, weights, rule, gates, backlog, fired, c, decay, gain,
+        reads, u, q, wide,
+    )  # fmt: skip
+
+
+@inner
+def record_pairs(
+    t, low, high, x, no_values, no_masks, history, weights, rule, gates, backlog, fired, c, decay, gain,
+    reads, u, q, wide,
+):  # fmt: skip
+    """Step t of environments low to high - 1, two at a time."""
+    current = history.traces[history.traces.shape[0] - 1]
+    b = low
+    while b < high:
+        count = 2 if b + 1 < high else 1
+        last = b + count
+        advance_cells(
+            t, t, b, count, x, no_values, no_masks, history, weights, rule, gates,
+            (current[b], current[last - 1]), backlog, fired, c[b:last], decay[b:last], gain[b:last],
+            reads[0], reads[1], u, q, wide,
+        )  # fmt: skip
+        b = last
+    if t == history.y.shape[0] - 1:
+        for e in range(low, high):
+            presynaptic(t, e, history, reads[0, 0])
+            settle(current[e], rule.bound, decay[e], gain[e], reads[0, 0], current[e])
+
+
+@entry
+def gated_step(
+    chunk, low, high, x, recurrent, episode_start, clamp_values, clamp_masks, hidden, trace, memory, out,
+    cell, b_u,
+    w, alpha, plasticity,
+    code, activation, eta, b_m, bound, w_m, fan_out,
+):  # fmt: skip
+    """One step of environments low to high - 1 on a row-major state, in place.
+
+    x: (B, (K + 1) N); recurrent: (B, K, N), the gates' products
+    hidden, out: (B, N); memory: (B, N), c, or (B, 0); hidden and memory are zero where an episode starts
+    trace, w, alpha: row-major; cell: the code of the cell; the rest: the ``Rule``
+    """
+    rule = Rule(code, activation, eta, b_m, bound, w_m, fan_out)
+    width, count = w_m.size, recurrent.shape[1]
+    vectors = np.zeros((5, width), np.float32)
+    decay, gain, u, c, wide = vectors[0], vectors[1], vectors[2], vectors[3], vectors[4]
+    q = np.zeros((count, width), np.float32)
+    fired = np.zeros((count + 2, width), np.float32)
+    for b in range(low, high):
+        drive(cell, x[b], b_u, u, q)
+        for k in range(count):
+            for j in range(recurrent.shape[2]):
+                q[k, j] += recurrent[b, k, j]
+        if episode_start[b]:
+            fill(trace[b].reshape(-1), ZERO)
+        else:
+            read_out_rows(w, alpha, plasticity, trace[b], hidden[b], u)
+        copy(memory[b], c)
+        fire_cell(cell, activation, x[b], q, u, hidden[b], c, clamp_values[b], clamp_masks[b], fired, out[b])
+        copy(c[: memory.shape[1]], memory[b])
+        if trace.size > 0:
+            copy(out[b], wide)
+            cell_coefficients(rule, fired[0], wide, decay, gain)
+            update_rows(trace[b], rule.bound, decay, gain, hidden[b])
+        copy(out[b], hidden[b])
