@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
 
 from plastic_rl.ops.plastic_rnn import map_state, take_rows, tensors
+from plastic_rl.policies.finite import find_bad_number
 
 
 class PolicyState(NamedTuple):
@@ -76,11 +77,14 @@ class StatefulPolicy(BasePolicy):
             The actions, and the state to hand to the next call.
 
         Raises:
-            ValueError: ``state`` or ``episode_start`` does not fit the observation.
+            ValueError: ``state`` or ``episode_start`` does not fit the observation, or that holds NaN or an
+                infinity.
         """
         self.set_training_mode(False)
         _check_observation(observation)
         obs, vectorized = self.obs_to_tensor(observation)
+        if find_bad_number(observation) is not None:
+            _refuse_bad_number(obs)
         n_envs = (next(iter(obs.values())) if isinstance(obs, dict) else obs).shape[0]
         memory = self.initial_memory(n_envs)
         if state is not None:
@@ -162,6 +166,19 @@ def _check_observation(observation: object) -> None:
             "observation must be an array or a dictionary of arrays, got a tuple: "
             "Gymnasium's reset() returns (observation, info), pass the first of the two"
         )
+
+
+def _refuse_bad_number(obs: PyTorchObs) -> None:
+    """Name the number that makes an observation (B, ...) useless.
+
+    Raises:
+        ValueError: always, where there is one.
+    """
+    arrays: Any = (
+        {key: part.cpu().numpy() for key, part in obs.items()} if isinstance(obs, dict) else obs.cpu().numpy()
+    )
+    if bad := find_bad_number(arrays):
+        raise ValueError(f"observation must be finite, got {bad.words(1)} for environment {bad.where[0]}")
 
 
 def starts_tensor(episode_starts: Any, device: torch.device) -> Tensor | None:

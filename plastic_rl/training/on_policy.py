@@ -16,6 +16,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import configure_logger, explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor, nn
 
 from plastic_rl.arguments import check_count, check_observation_space
@@ -29,6 +30,7 @@ from plastic_rl.policies import (
     PolicyState,
 )
 from plastic_rl.policies.transfer import CoreTransfer, load_core
+from plastic_rl.training.bad_numbers import LastObservation, can_be_bad, find_in_rollout
 from plastic_rl.training.learner import GradientLearner
 from plastic_rl.training.rollout import RolloutRecorder, can_record
 from plastic_rl.training.rollout_data import Rollout, time_major_actions
@@ -88,6 +90,9 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         if tb_log_name in {base.__name__ for base in type(self).__mro__}:
             # The default of the class that learn() is inherited from.
             tb_log_name = type(self).__name__
+        if isinstance(self.policy, PlasticPolicy) and (reset_num_timesteps or self._last_obs is None):
+            # New episodes begin, whatever is left of the old ones.
+            self._state = self.policy.initial_state(self.n_envs)
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
 
     def train(self) -> None:
@@ -101,8 +106,13 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
             return
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        with self._threads():
-            self.update(self.policy, self.last_rollout())
+        try:
+            with self._threads():
+                self.update(self.policy, self.last_rollout())
+        except ValueError:
+            # What made the gradient infinite may be in the memory: a later learn() starts new episodes.
+            self._last_obs = None
+            raise
 
     def update(self, policy: PlasticPolicy, rollout: Rollout) -> None:
         """Take gradient steps on a rollout: the algorithm.
@@ -145,9 +155,19 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
 
         Returns:
             False if the callback stopped the rollout.
+
+        Raises:
+            ValueError: an observation or a reward is NaN or infinite. A later ``learn`` starts new episodes.
         """
         if not isinstance(self.policy, PlasticPolicy):
-            return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+            error = None
+            try:
+                return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+            except Exception as raised:
+                error = raised
+                raise
+            finally:
+                self._refuse_bad_numbers(rollout_buffer, rollout_buffer.pos, [], cause=error)
         with self._threads():
             return self._collect(self.policy, env, callback, rollout_buffer, n_rollout_steps)
 
@@ -174,6 +194,8 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         recorder = self._start_recording(policy, rollout_buffer, n_rollout_steps)
         self._rollout_state = self._state if recorder is None else None
         pending = torch.zeros(env.num_envs)
+        ended: list[LastObservation] = []
+        check_last = can_be_bad(self.observation_space)
         callback.on_rollout_start()
 
         try:
@@ -181,21 +203,21 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
                 if self.use_sde and self.sde_sample_freq > 0 and n_steps % self.sde_sample_freq == 0:
                     policy.reset_noise(env.num_envs)
                 obs, episode_starts = self._last_obs, self._last_episode_starts
-                with torch.no_grad():
-                    obs_tensor = obs_as_tensor(obs, self.device)  # type: ignore[arg-type]
-                    starts = self._starts_tensor(episode_starts)
-                    if recorder is None:
-                        action_tensor, values, log_probs, state = policy(obs_tensor, self._state, starts)
-                    else:
-                        action_tensor = recorder.act(obs_tensor, starts)
-                actions = action_tensor.cpu().numpy()
-
-                clipped_actions = self._to_env(actions)
                 try:
-                    new_obs, rewards, dones, infos = env.step(clipped_actions)
-                except BaseException:
-                    # Nobody knows where the environments stand: a later learn() starts new episodes.
-                    self._last_obs = None
+                    with torch.no_grad():
+                        obs_tensor = obs_as_tensor(obs, self.device)  # type: ignore[arg-type]
+                        starts = self._starts_tensor(episode_starts)
+                        if recorder is None:
+                            action_tensor, values, log_probs, state = policy(obs_tensor, self._state, starts)
+                        else:
+                            action_tensor = recorder.act(obs_tensor, starts)
+                    actions = action_tensor.cpu().numpy()
+
+                    clipped_actions = self._to_env(actions)
+                    new_obs, rewards, dones, infos = self._step_envs(env, clipped_actions)
+                except Exception as error:
+                    # Neither a policy nor an environment need bear what is no number.
+                    self._refuse_bad_numbers(rollout_buffer, n_steps, ended, obs, error)
                     raise
                 self.num_timesteps += env.num_envs
                 # Before the callback, which may end the rollout here: a later learn() goes on from this step.
@@ -207,7 +229,12 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
                 if not callback.on_step():
                     return False
                 self._update_info_buffer(infos, dones)
-                self._bootstrap_truncated(rewards, dones, infos, recorder)
+                over: list[int] = np.flatnonzero(dones).tolist()
+                over = [i for i in over if infos[i].get("terminal_observation") is not None]
+                if over and check_last:
+                    step = n_steps + 1
+                    ended += [LastObservation(step, i, infos[i]["terminal_observation"]) for i in over]
+                self._bootstrap_truncated(rewards, over, infos, recorder)
                 if isinstance(self.action_space, spaces.Discrete):
                     actions = actions.reshape(-1, 1)
                 estimates = (pending, pending) if recorder is not None else (values, log_probs)
@@ -216,6 +243,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
             if recorder is not None:
                 self._state = recorder.state
 
+        self._refuse_bad_numbers(rollout_buffer, n_rollout_steps, ended)
         with torch.no_grad():
             if recorder is not None:
                 recorder.fill(rollout_buffer, time_major_actions(rollout_buffer).flatten(0, 1))
@@ -225,6 +253,42 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _step_envs(self, env: VecEnv, actions: np.ndarray) -> VecEnvStepReturn:
+        try:
+            return env.step(actions)
+        except BaseException:
+            # Nobody knows where the environments stand: a later learn() starts new episodes.
+            self._last_obs = None
+            raise
+
+    def _refuse_bad_numbers(
+        self,
+        buffer: RolloutBuffer,
+        n_steps: int,
+        ended: list[LastObservation],
+        new_obs: Any = None,
+        cause: Exception | None = None,
+    ) -> None:
+        """Make sure that what the environments returned in the first steps of a rollout are numbers.
+
+        Raises:
+            ValueError: one is NaN or infinite. A later ``learn`` starts new episodes with an empty memory.
+        """
+        new_obs = self._last_obs if new_obs is None else new_obs
+        fault = find_in_rollout(buffer, n_steps, new_obs, ended)
+        if fault is None:
+            return
+        self._last_obs = None
+        assert self.ep_info_buffer is not None
+        for _ in range(len(self.ep_info_buffer)):
+            info = self.ep_info_buffer.popleft()
+            if np.isfinite(info["r"]):
+                self.ep_info_buffer.append(info)
+        raise ValueError(
+            f"the environment must return finite numbers, got {fault}, after {self.num_timesteps} steps. "
+            "Nothing was learned from that rollout; a later learn() starts new episodes"
+        ) from cause
 
     def _start_recording(
         self, policy: PlasticPolicy, buffer: RolloutBuffer, n_steps: int
@@ -253,19 +317,16 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
     def _bootstrap_truncated(
         self,
         rewards: np.ndarray,
-        dones: np.ndarray,
+        over: list[int],
         infos: list[dict[str, Any]],
         recorder: RolloutRecorder | None,
     ) -> None:
         """Add the discounted value of the last observation where a time limit cut an episode off.
 
+        over: environments whose episode has ended and that gave their last observation
         The state is that after the step: its rows are not zeroed before the next one begins.
         """
-        cut_off = [
-            i
-            for i in np.flatnonzero(dones)
-            if infos[i].get("TimeLimit.truncated") and infos[i].get("terminal_observation") is not None
-        ]
+        cut_off = [i for i in over if infos[i].get("TimeLimit.truncated")]
         if not cut_off:
             return
         rows = np.array(cut_off)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import (
+    BaseCallback,
     CheckpointCallback,
     EvalCallback,
     StopTrainingOnMaxEpisodes,
@@ -248,17 +249,26 @@ def test_bad_policy_arguments_are_named():
         PlasticA2C("MlpPolicy", "CartPole-v1", policy_kwargs={"rule": "anti-hebb"})
 
 
-def test_a_diverged_training_stops_before_it_spoils_the_parameters(any_spaces):
-    class NaNReward(any_spaces):  # type: ignore[misc, valid-type]
-        def step(self, action):
-            obs, _, terminated, truncated, info = super().step(action)
-            return obs, float("nan"), terminated, truncated, info
+class Spoil(BaseCallback):
+    def _on_step(self):
+        return True
 
-    model = PlasticA2C("MlpPolicy", NaNReward(BOX, spaces.Discrete(2)), n_steps=8, policy_kwargs=SMALL)
+    def _on_rollout_end(self):
+        self.model.rollout_buffer.advantages[3] = float("nan")
+
+
+def test_a_diverged_training_stops_before_it_spoils_the_parameters(any_spaces):
+    model = PlasticA2C("MlpPolicy", any_spaces(BOX, spaces.Discrete(2)), n_steps=8, policy_kwargs=SMALL)
     before = parameters(model)
     with pytest.raises(ValueError, match="the gradient is nan after 8 steps: the training has diverged"):
-        model.learn(16)
+        model.learn(16, Spoil())
     assert_same(before, parameters(model))
+    # What made it so may be in the memory: new episodes begin.
+    state = model._state.actor.hidden.clone()
+    model.learn(1, reset_num_timesteps=False)
+    assert model.num_timesteps == 16
+    assert state.abs().max() > 0
+    assert model._recorder.initial_state.actor.hidden.abs().max() == 0
 
 
 def test_loading_onto_other_spaces_is_refused(tmp_path):
