@@ -29,10 +29,10 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import StrMethodFormatter
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 
 import plastic_rl
+from benchmarks.science.curve import CurveCallback
 from benchmarks.science.sweep import Result, Run, markdown_table, read_runs, train_missing
 from plastic_rl.analysis.plots.style import CURVES, DASHES, draw_levels, picture
 from plastic_rl.runs.hyperparams import RunConfig, algorithm_class, load_config
@@ -42,7 +42,6 @@ EPISODES = 100
 # Far from the seeds of the training, whose environments count on from them.
 EVALUATION_SEED = 10_000
 # Points of a learning curve.
-POINTS = 60
 
 
 @dataclass(frozen=True)
@@ -84,23 +83,6 @@ LEARNERS = {
     "PlasticA2C none": Learner("plastic_a2c", {"alpha": "none"}),
     "RecurrentPPO": Learner("recurrent_ppo", {}),
 }
-
-
-class CurveCallback(BaseCallback):
-    """Notes the mean return of the last 100 training episodes now and then."""
-
-    def __init__(self, n_timesteps: int) -> None:
-        super().__init__()
-        self._interval = n_timesteps / POINTS
-        self.curve: list[tuple[int, float]] = []
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
-        episodes = self.model.ep_info_buffer
-        if episodes and self.num_timesteps >= (len(self.curve) + 1) * self._interval:
-            self.curve.append((self.num_timesteps, float(np.mean([episode["r"] for episode in episodes]))))
 
 
 def settings(env_id: str, learner: Learner) -> RunConfig:

@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from matplotlib.ticker import StrMethodFormatter
-from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor, nn
 
 import plastic_rl
+from benchmarks.science.curve import CurveCallback
 from benchmarks.science.sweep import Result, Run, markdown_table, read_runs, train_missing
 from examples.own_core import LstmPolicy
 from plastic_rl.analysis.plots.style import CURVES, DASHES, draw_levels, picture
@@ -40,7 +40,6 @@ FOLDER = Path(__file__).parents[1] / "results" / "pairs"
 LIFETIMES = 256
 # Far from the seeds of the training, whose environments count on from them.
 EVALUATION_SEED = 10_000
-POINTS = 60
 # Environment steps of the plastic networks.
 STEPS = {2: 300_000, 4: 300_000, 8: 600_000, 16: 3_000_000, 32: 6_000_000}
 
@@ -128,24 +127,6 @@ NETWORKS = {
 }
 
 
-class CurveCallback(BaseCallback):
-    """Notes the share of right answers in the last 100 training lifetimes now and then."""
-
-    def __init__(self, n_timesteps: int, n_pairs: int) -> None:
-        super().__init__()
-        self._interval, self._n_pairs = n_timesteps / POINTS, n_pairs
-        self.curve: list[tuple[int, float]] = []
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
-        episodes = self.model.ep_info_buffer
-        if episodes and self.num_timesteps >= (len(self.curve) + 1) * self._interval:
-            share = float(np.mean([episode["r"] for episode in episodes])) / self._n_pairs
-            self.curve.append((self.num_timesteps, round(share, 4)))
-
-
 def settings(network: Network, n_pairs: int) -> dict[str, Any]:
     """What a run is trained with, in plain values."""
     size = {} if n_pairs <= 8 else {"hidden_size": 100}
@@ -170,7 +151,7 @@ def train(run: Run) -> Result:
         kwargs["policy_kwargs"] = {"hidden_size": kwargs["policy_kwargs"]["hidden_size"]}
     env = plastic_rl.make_vec_env(ENV_ID, given["n_envs"], run.seed, env_kwargs=env_kwargs)
     model = algorithm_class(network.algo)(env=env, seed=run.seed, device="cpu", **kwargs)
-    callback = CurveCallback(given["n_timesteps"], n_pairs)
+    callback = CurveCallback(given["n_timesteps"])
     processor = time.process_time()
     model.learn(given["n_timesteps"], callback=callback)
     processor = time.process_time() - processor
@@ -178,7 +159,7 @@ def train(run: Run) -> Result:
     answered = evaluate(model, test, LIFETIMES, deterministic=True).returns / n_pairs
     return {
         "answered": round(float(answered.mean()), 4),
-        "curve": callback.curve,
+        "curve": [(steps, round(mean / n_pairs, 4)) for steps, mean in callback.curve],
         "steps": model.num_timesteps,
         "processor_seconds": round(processor, 1),
         "weights": sum(parameter.numel() for parameter in model.policy.parameters()),
