@@ -156,7 +156,12 @@ RULES: dict[str, RuleDefinition] = {
             "modulated", modulated, ("w_m", "b_m", "fan_out"), trace_clip=True, code=2, reads_hidden=True
         ),
         RuleDefinition(
-            "retroactive", None, ("eta", "w_m", "b_m", "fan_out"), trace_clip=True, update=retroactive
+            "retroactive",
+            None,
+            ("eta", "w_m", "b_m", "fan_out"),
+            trace_clip=True,
+            code=3,
+            update=retroactive,
         ),
     )
 }

@@ -14,7 +14,7 @@ from plastic_rl.ops.plastic_rnn import (
 )
 
 ALPHAS = ("full", "homogeneous", "none")
-FUSED = [name for name, definition in RULES.items() if definition.code is not None]
+ONE_TRACE = [name for name, definition in RULES.items() if not definition.eligibility]
 parametrize_backends = pytest.mark.parametrize(
     ("backend", "dtype"),
     [(name, torch.float64 if name == "reference" else torch.float32) for name in BACKENDS],
@@ -24,7 +24,7 @@ parametrize_backends = pytest.mark.parametrize(
 @parametrize_backends
 @pytest.mark.parametrize("eta", [0.1, 0.6])
 @pytest.mark.parametrize("alpha", ALPHAS)
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_two_halves_are_the_whole(make_problem, assert_same, collect, rule, alpha, eta, backend, dtype):
     """f(T1 + T2) = f(T2) after f(T1), gradients included."""
     problem = make_problem(rule, alpha, steps=30, eta=eta)
@@ -44,7 +44,7 @@ def test_two_halves_are_the_whole(make_problem, assert_same, collect, rule, alph
 @parametrize_backends
 @pytest.mark.parametrize("eta", [0.1, 0.6])
 @pytest.mark.parametrize("alpha", ALPHAS)
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_a_reset_separates_two_episodes(make_problem, assert_same, rule, alpha, eta, backend, dtype):
     problem = make_problem(rule, alpha, steps=30, eta=eta, resets=False)
     problem.episode_starts = torch.zeros(30, 3, dtype=torch.bool)
@@ -81,7 +81,7 @@ def test_a_reset_at_the_first_step_forgets_the_incoming_state(make_problem, back
 @pytest.mark.parametrize("clamp", ["none", "partial"])
 @pytest.mark.parametrize("n", [1, 8, 13, 33])
 @pytest.mark.parametrize("alpha", ALPHAS)
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_steps_are_the_sequence(make_problem, assert_same, rule, alpha, n, clamp, backend, dtype):
     problem = make_problem(rule, alpha, n=n, clamp=clamp)
     expected = problem.run(backend, dtype)
@@ -177,7 +177,7 @@ def test_episode_starts_may_be_numbers(make_problem, backend, dtype, kind):
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_threads_change_nothing_but_rounding(make_problem, assert_same, monkeypatch, rule, alpha):
     """And with the same number of threads every bit is the same."""
     memory = pytest.importorskip("plastic_rl.ops.plastic_rnn.numba.memory")
@@ -198,7 +198,7 @@ def test_threads_change_nothing_but_rounding(make_problem, assert_same, monkeypa
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_no_number_comes_from_fresh_memory(make_problem, monkeypatch, rule, alpha):
     """Everything that is allocated and not zeroed is filled with NaN: none may come through."""
     memory = pytest.importorskip("plastic_rl.ops.plastic_rnn.numba.memory")

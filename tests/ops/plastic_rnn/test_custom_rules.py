@@ -138,7 +138,7 @@ def test_auto_says_once_why_it_takes_the_reference(caplog):
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
         "plastic_rnn: backend 'reference', many times slower than 'numba', which is compiled for the rules "
-        "hebb, oja, modulated, got 'own'"
+        "hebb, oja, modulated, retroactive, got 'own'"
     )
 
 
@@ -148,7 +148,8 @@ def test_numba_refuses_a_rule_that_is_not_built_in(monkeypatch):
         monkeypatch.setattr(backends.BACKENDS["numba"], form, lambda *_: pytest.fail("a backend was reached"))
     params = some_params("own")
     state = PlasticState(torch.zeros(3, 5), torch.zeros(3, 5, 5))
-    message = "backend 'numba' is compiled for the rules hebb, oja, modulated, got 'own': use 'reference'"
+    rules_of_its_own = "hebb, oja, modulated, retroactive"
+    message = f"backend 'numba' is compiled for the rules {rules_of_its_own}, got 'own': use 'reference'"
     with pytest.raises(ValueError, match=message):
         plastic_rnn(torch.zeros(2, 3, 5), params, backend="numba")
     with pytest.raises(ValueError, match=message):

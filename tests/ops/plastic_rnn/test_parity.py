@@ -6,7 +6,7 @@ import torch
 from plastic_rl.ops.plastic_rnn import ACTIVATIONS, BACKENDS, RULES
 
 ALPHAS = ("full", "homogeneous", "none")
-FUSED = [name for name, definition in RULES.items() if definition.code is not None]
+ONE_TRACE = [name for name, definition in RULES.items() if not definition.eligibility]
 
 
 def check(problem, backend, dtype, assert_same):
@@ -24,7 +24,7 @@ def check(problem, backend, dtype, assert_same):
     [(1, 1, 1), (1, 2, 8), (2, 1, 7), (9, 1, 16), (13, 5, 9), (21, 3, 33), (40, 2, 50)],
 )
 @pytest.mark.parametrize("alpha", ALPHAS)
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_parity(make_problem, assert_same, rule, alpha, steps, batch, n, backend):
     # Small and large eta: the trace is undone step by step in the one case and rolled forward in the other.
     for eta in (0.08, 0.6):
@@ -34,7 +34,7 @@ def test_parity(make_problem, assert_same, rule, alpha, steps, batch, n, backend
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("alpha", ALPHAS)
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_parity_of_activations_and_clamps(make_problem, assert_same, rule, alpha, activation):
     for clamp in ("none", "partial"):
         problem = make_problem(rule, alpha, steps=10, n=11, activation=activation, clamp=clamp)
@@ -43,7 +43,7 @@ def test_parity_of_activations_and_clamps(make_problem, assert_same, rule, alpha
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_parity_when_every_neuron_is_clamped(make_problem, assert_same, rule, alpha):
     problem = make_problem(rule, alpha, clamp="full")
     expected = problem.run("reference", torch.float64)
@@ -56,7 +56,7 @@ def test_parity_when_every_neuron_is_clamped(make_problem, assert_same, rule, al
 
 
 @pytest.mark.parametrize("eta", [0.001, 0.01, 0.03, 0.1, 0.15, 0.3, 0.9])
-@pytest.mark.parametrize("rule", [rule for rule in FUSED if "eta" in RULES[rule].parameters])
+@pytest.mark.parametrize("rule", [rule for rule in ONE_TRACE if "eta" in RULES[rule].parameters])
 def test_parity_over_a_thousand_steps(make_problem, assert_same, rule, eta):
     for resets in (False, True):
         problem = make_problem(rule, "full", steps=1000, batch=2, n=13, eta=eta, resets=resets, seed=2)

@@ -13,7 +13,7 @@ from plastic_rl.ops.plastic_rnn import (
 )
 
 ALPHAS = ("full", "homogeneous", "none")
-FUSED = [name for name, definition in RULES.items() if definition.code is not None]
+ONE_TRACE = [name for name, definition in RULES.items() if not definition.eligibility]
 parametrize_backends = pytest.mark.parametrize(
     ("backend", "dtype"),
     [(name, torch.float64 if name == "reference" else torch.float32) for name in BACKENDS],
@@ -36,7 +36,7 @@ def record(problem, backend, dtype, recording=None, steps=None):
 @parametrize_backends
 @pytest.mark.parametrize("eta", [0.1, 0.6])
 @pytest.mark.parametrize("alpha", ALPHAS)
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_replay_is_the_sequence(make_problem, assert_same, collect, rule, alpha, eta, backend, dtype):
     problem = make_problem(rule, alpha, steps=40, eta=eta)
     other = make_problem(rule, alpha, steps=40, eta=eta, seed=1)

@@ -6,7 +6,7 @@ import torch
 from plastic_rl.ops.plastic_rnn import ACTIVATIONS, RULES
 
 ALPHAS = ("full", "homogeneous", "none")
-FUSED = [name for name, definition in RULES.items() if definition.code is not None]
+ONE_TRACE = [name for name, definition in RULES.items() if not definition.eligibility]
 
 
 def make_repeated(make_problem, rule="hebb", alpha="full", *, steps=21, most=6, seed=5, **arguments):
@@ -44,7 +44,7 @@ def written_out(problem):
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_reference_takes_a_step_so_many_times(make_problem, assert_same, rule, alpha):
     problem = make_repeated(make_problem, rule, alpha)
     long, last = written_out(problem)
@@ -59,7 +59,7 @@ def test_reference_takes_a_step_so_many_times(make_problem, assert_same, rule, a
 @pytest.mark.parametrize("resets", [False, True])
 @pytest.mark.parametrize("eta", [0.02, 0.14, 0.95])
 @pytest.mark.parametrize("alpha", ALPHAS)
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_parity(make_problem, assert_same, rule, alpha, eta, resets):
     """Undone between stored traces (small eta) and rolled forward."""
     for seed, most in ((5, 2), (6, 6), (7, 20)):
@@ -72,7 +72,7 @@ def test_parity(make_problem, assert_same, rule, alpha, eta, resets):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_parity_of_activations(make_problem, assert_same, rule, activation):
     problem = make_repeated(make_problem, rule, activation=activation, n=16)
     problem.leaves["x"] *= 0.5
@@ -110,7 +110,7 @@ def test_parity_at_special_clamp_values(make_problem, assert_same, value, eta):
     assert_same(problem.run("numba", torch.float32), problem.run("reference", torch.float64), torch.float32)
 
 
-@pytest.mark.parametrize("rule", FUSED)
+@pytest.mark.parametrize("rule", ONE_TRACE)
 def test_repeated_steps_alone(make_problem, assert_same, rule):
     """Nothing free between them, one of them at the start of an episode, one the only step."""
     for steps in (1, 2, 5):

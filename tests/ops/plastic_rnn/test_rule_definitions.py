@@ -17,10 +17,10 @@ from plastic_rl.ops.plastic_rnn import (
 memory = pytest.importorskip("plastic_rl.ops.plastic_rnn.numba.memory")
 
 
-FUSED = [name for name, definition in rules.RULES.items() if definition.code is not None]
+ONE_TRACE = [name for name, definition in rules.RULES.items() if not definition.eligibility]
 
 
-@pytest.fixture(params=FUSED)
+@pytest.fixture(params=ONE_TRACE)
 def second(request, monkeypatch):
     """Each built-in rule once more under another name, last in the table, with its code in the kernels."""
     definition = replace(rules.RULES[request.param], name="second")

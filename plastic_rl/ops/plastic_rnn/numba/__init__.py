@@ -36,7 +36,8 @@ class NumbaBackend:
         return gated
 
     def _forms(self, params: PlasticParams) -> ModuleType:
-        return self._gated if get_cell(params.cell).gates else self._autograd
+        second = params.plastic and get_rule(params.rule).eligibility
+        return self._gated if second or get_cell(params.cell).gates else self._autograd
 
     def can_run(self, x: Tensor, params: PlasticParams) -> Refusal | None:
         """Only float32 on the CPU, and the cells and rules that have a code."""
@@ -78,8 +79,8 @@ class NumbaBackend:
         return self._forms(params).step(x, params, state, episode_start, clamp)
 
     def tape(self, params: PlasticParams, episode_starts: Tensor, y: Tensor) -> Tape:
-        """Keeps traces now and then; a plain network has nothing that would be worth keeping."""
-        if not params.plastic:
+        """Keeps traces now and then; without a trace, or with two, the sequence is run again."""
+        if not params.plastic or get_rule(params.rule).eligibility:
             return RerunTape(self, episode_starts, y)
         if get_cell(params.cell).gates:
             return self._gated.GatedTape(params, episode_starts, y)

@@ -1,4 +1,6 @@
-"""Gated cells in the numba backend, on the torch side: sequences, steps, recordings and their gradients.
+"""Gated cells, and every cell with ``retroactive``, on the torch side of the numba backend.
+
+Sequences, steps, recordings and their gradients.
 
 This module imports numba: it is imported only when the backend is used.
 """
@@ -14,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from plastic_rl.ops.plastic_rnn.cells import get_cell
 from plastic_rl.ops.plastic_rnn.numba import forward as kernels
-from plastic_rl.ops.plastic_rnn.numba import gated_backward, gated_forward, memory
+from plastic_rl.ops.plastic_rnn.numba import gated_backward, gated_forward, memory, retroactive
 from plastic_rl.ops.plastic_rnn.numba.gated_cells import Gates
 from plastic_rl.ops.plastic_rnn.numba.gradients import (
     Outgoing,
@@ -24,6 +26,7 @@ from plastic_rl.ops.plastic_rnn.numba.gradients import (
 from plastic_rl.ops.plastic_rnn.numba.simd import LANES
 from plastic_rl.ops.plastic_rnn.numba.structs import History, Scratch
 from plastic_rl.ops.plastic_rnn.numba.tape import NumbaTape
+from plastic_rl.ops.plastic_rnn.rules import get_rule
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
@@ -37,6 +40,7 @@ class Run(NamedTuple):
     masks: (T, B, N) of the clamp, or (T, B, 0)
     undo: as in the kernels
     w_transposed: packed, of a network without a trace, else empty
+    seconds: (K, B, packed), the second trace where ``history`` has the first; empty where there is none
     """
 
     params: PlasticParams
@@ -48,6 +52,7 @@ class Run(NamedTuple):
     masks: np.ndarray
     undo: bool
     w_transposed: np.ndarray
+    seconds: np.ndarray
 
 
 class Call(NamedTuple):
@@ -81,12 +86,12 @@ def sequence(
     starts = torch.zeros(x.shape[:2], dtype=torch.bool) if episode_starts is None else episode_starts
     values, masks = memory.no_clamp(x) if clamp is None else clamp
     call = Call(params, starts, values.detach(), masks)
-    named = {"x": x, "hidden": state.hidden, "trace": state.trace, "cell": state.cell, **params.tensors()}
+    named = {"x": x, **state._asdict(), **params.tensors()}
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in named.values()):
-        y, hidden, trace, cell = _Gated.apply(call, tuple(named), *named.values())
-    else:
-        y, hidden, trace, cell, _ = _forward(call, named, keep=False)
-    return y, PlasticState(hidden, trace, cell)
+        y, *parts = _Gated.apply(call, tuple(named), *named.values())
+        return y, PlasticState(*parts)
+    y, final, _ = _forward(call, named, keep=False)
+    return y, final
 
 
 def step(
@@ -97,9 +102,9 @@ def step(
     clamp: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """The step form; arguments as in the public function, checked there."""
-    parts = [state.hidden.detach(), state.trace.detach(), state.cell.detach()]
-    dense = [part.contiguous() for part in parts]
-    hidden, trace, cell = dense
+    parts = state.detach()
+    dense = parts.map(Tensor.contiguous)
+    hidden, trace, cell = dense.hidden, dense.trace, dense.cell
     batch, n = hidden.shape
     starts = memory.no_starts(batch) if episode_start is None else memory.as_array(episode_start)
     if episode_start is not None:
@@ -108,17 +113,19 @@ def step(
     values, masks = memory.no_step_clamp(batch)
     if clamp is not None:
         values, masks = memory.as_array(clamp[0]), memory.as_array(clamp[1])
-    assert params.w_gates is not None
-    with torch.no_grad():
-        recurrent = (hidden @ params.w_gates).view(batch, -1, n)
+    recurrent = hidden.new_empty(batch, 0, n)
+    if params.w_gates is not None:
+        with torch.no_grad():
+            recurrent = (hidden @ params.w_gates).view(batch, -1, n)
     alpha, plasticity = memory.no_matrix(), np.float32(0)
     if params.alpha is not None and params.alpha.dim() == 2:
         alpha = memory.as_array(params.alpha)
     elif params.alpha is not None:
         plasticity = np.float32(params.alpha.item())
     out = torch.empty(batch, n)
+    both = _has_second(params)
     in_chunks(
-        gated_forward.gated_step,
+        retroactive.retroactive_step if both else gated_forward.gated_step,
         memory.chunks_for(batch, (1 + recurrent.shape[1]) * n * n),
         batch,
         memory.as_array(x),
@@ -128,6 +135,7 @@ def step(
         masks,
         hidden.numpy(),
         trace.numpy(),
+        *((dense.eligibility.numpy(),) if both else ()),
         cell.numpy(),
         out.numpy(),
         _code(params),
@@ -138,11 +146,15 @@ def step(
         *memory.rule_of(params),
     )
     # torch does not see what numba writes; a graph that still needs the old state must fail, not go wrong.
-    for part, given, changed in zip(state, parts, dense, strict=False):
+    for part, given, changed in zip(state, parts, dense, strict=True):
         if given.data_ptr() != changed.data_ptr():
             given.copy_(changed)
         torch.autograd.graph.increment_version(part)
     return out
+
+
+def _has_second(params: PlasticParams) -> bool:
+    return params.plastic and get_rule(params.rule).eligibility
 
 
 def _code(params: PlasticParams) -> int:
@@ -153,9 +165,8 @@ def _code(params: PlasticParams) -> int:
 
 def _gates(params: PlasticParams, *, transposed: bool = False) -> Gates:
     """The gates' weights, packed one by one, in memory of their own."""
-    assert params.w_gates is not None
     n = params.n
-    blocks = params.w_gates.detach().split(n, dim=1)
+    blocks = () if params.w_gates is None else params.w_gates.detach().split(n, dim=1)
     packed = memory.staggered(3, len(blocks), memory.packed_size(n))
     for k, block in enumerate(blocks):
         kernels.pack_matrix(memory.as_array(block.t() if transposed else block), packed[k])
@@ -168,10 +179,8 @@ def _fired(steps: int, batch: int, params: PlasticParams) -> np.ndarray:
     return np.zeros((steps, batch, rows, memory.padded(params.n)), np.float32)
 
 
-def _forward(
-    call: Call, named: dict[str, Tensor], *, keep: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Run]:
-    """Returns y (T, B, N), the final state's parts, and what the backward pass needs if ``keep``."""
+def _forward(call: Call, named: dict[str, Tensor], *, keep: bool) -> tuple[Tensor, PlasticState, Run]:
+    """Returns y (T, B, N), the final state, and what the backward pass needs if ``keep``."""
     params, x = call.params, named["x"]
     steps, batch, _ = x.shape
     n = params.n
@@ -190,6 +199,8 @@ def _forward(
     cell_in = memory.as_array(named["cell"])
     cell = torch.empty(cell_in.shape)
     trace = torch.empty(named["trace"].shape)
+    second = torch.empty(named["eligibility"].shape)
+    seconds = memory.no_traces()
     clamp = memory.as_array(call.values), memory.as_array(call.masks)
     arguments = (cell_in, cell.numpy(), *clamp, history)
     chunks = memory.chunks_for(batch, (1 + len(gates.w)) * steps * n * n)
@@ -197,6 +208,14 @@ def _forward(
     if params.plastic:
         traces = memory.as_array(named["trace"]), trace.numpy()
         scratch = tuple(memory.staggered(place, chunks, memory.packed_size(n)) for place in (2, 3))
+    if _has_second(params):
+        seconds = memory.store(plan, batch, n) if keep else seconds
+        both = *traces, memory.as_array(named["eligibility"]), second.numpy()
+        in_chunks(
+            retroactive.retroactive_forward, chunks, batch, array, *both, *arguments, seconds, *prepared,
+            gates, fired, scratch,
+        )  # fmt: skip
+    elif params.plastic:
         in_chunks(
             gated_forward.gated_forward,
             chunks,
@@ -212,16 +231,14 @@ def _forward(
     else:
         w, rule = prepared.weights.w, prepared.rule
         in_chunks(gated_forward.gated_plain_forward, chunks, batch, array, *arguments, w, rule, gates, fired)
-    run = Run(params, prepared, gates, history, fired, cell_in, clamp[1], plan.undo, memory.zeros(0))
-    return y, y[-1].clone(), trace, cell, run
+    run = Run(params, prepared, gates, history, fired, cell_in, clamp[1], plan.undo, memory.zeros(0), seconds)
+    return y, PlasticState(y[-1].clone(), trace, cell, second), run
 
 
 class _Gated(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, call: Call, names: tuple[str, ...], *tensors: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        y, hidden, trace, cell, run = _forward(call, dict(zip(names, tensors, strict=True)), keep=True)
+    def forward(ctx: Any, call: Call, names: tuple[str, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
+        y, final, run = _forward(call, dict(zip(names, tensors, strict=True)), keep=True)
         ctx.names = names
         # So that a change of the state, or of y, in place is noticed.
         ctx.save_for_backward(tensors[names.index("hidden")], tensors[names.index("cell")], y)
@@ -231,24 +248,24 @@ class _Gated(torch.autograd.Function):
             kernels.pack_matrix(memory.as_array(call.params.w.t()), w_transposed)
         ctx.run = run._replace(gates=_gates(call.params, transposed=True), w_transposed=w_transposed)
         ctx.set_materialize_grads(False)
-        return y, hidden, trace, cell
+        return y, *final
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outgoing: Tensor | None) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
         wanted = dict(zip(ctx.names, ctx.needs_input_grad[2:], strict=True))
-        found = _gradients(ctx.run, outgoing, with_trace=wanted["trace"])
+        found = _gradients(ctx.run, outgoing, with_trace=wanted["trace"] or wanted["eligibility"])
         return None, None, *(found[name] if wanted[name] else None for name in ctx.names)
 
 
 def _gradients(
     run: Run, outgoing: tuple[Tensor | None, ...], *, with_trace: bool
 ) -> dict[str, Tensor | None]:
-    """The gradient of every tensor that there is, by name, from those of y, hidden, trace and cell."""
+    """The gradient of every tensor that there is, by name, from those of y and of the final state's parts."""
     params, history, prepared = run.params, run.history, run.prepared
     steps, batch, n = history.y.shape
-    dy, dhidden, dtrace, dcell = outgoing
+    dy, dhidden, dtrace, dcell, dsecond = outgoing
     y = torch.from_numpy(history.y)
     up = upstream(y, Outgoing(dy, dhidden, dtrace if params.plastic else None))
     up_cell = np.zeros_like(run.memory) if dcell is None else memory.as_array(dcell)
@@ -259,8 +276,21 @@ def _gradients(
     dx = np.empty((steps, batch, (1 + len(run.gates.w)) * n), np.float32)
     down_cell = np.empty_like(run.memory)
     arguments = up, run.memory, up_cell, run.masks, history, run.fired
-    if params.plastic:
-        size = memory.packed_size(n)
+    size = memory.packed_size(n)
+    if _has_second(params):
+        up_second = memory.no_traces() if dsecond is None else memory.as_array(dsecond)
+        dsecond = torch.empty(down.trace.shape)
+        longest = np.bincount(history.places).max()
+        both = (
+            *(memory.staggered(place, chunks, size) for place in (2, 3)),
+            *(memory.staggered(place, chunks, n * LANES) for place in (5, 4)),
+            *(memory.staggered(place, chunks, longest, size) for place in (2, 3)),
+        )
+        in_chunks(
+            retroactive.retroactive_backward, chunks, batch, up, up_second, *arguments[1:5], run.seconds,
+            run.fired, *prepared, run.gates, both, down, dsecond.numpy(), dx, down_cell,
+        )  # fmt: skip
+    elif params.plastic:
         scratch = Scratch(
             memory.staggered(2, chunks, size),
             memory.staggered(3, chunks, size),
@@ -282,8 +312,8 @@ def _gradients(
     before = torch.cat((torch.from_numpy(history.hidden)[None], y[:-1]))
     before[torch.from_numpy(history.starts)] = 0.0
     blocks = torch.from_numpy(dx).split(n, dim=2)
-    gates = torch.cat((*blocks[:2], *blocks[3:]), dim=2)
-    products = before.flatten(0, 1).t() @ torch.cat((du, gates), dim=2).flatten(0, 1)
+    of_gates = (*blocks[:2], *blocks[3:]) if len(blocks) > 1 else ()
+    products = before.flatten(0, 1).t() @ torch.cat((du, *of_gates), dim=2).flatten(0, 1)
     # One row per thread, added up in a fixed order.
     deta, db_m, dplasticity = (torch.tensor(total, dtype=torch.float32) for total in down.scalars.sum(0))
     dalpha = dplasticity
@@ -297,6 +327,7 @@ def _gradients(
         # Without plasticity the trace is (B, 0, 0) and comes out as it went in.
         "trace": torch.from_numpy(down.trace) if params.plastic else dtrace,
         "cell": torch.from_numpy(down_cell),
+        "eligibility": dsecond,
         "w": products[:, :n],
         "w_gates": products[:, n:],
         "b_u": du.sum((0, 1)),
@@ -342,19 +373,18 @@ class GatedTape(NumbaTape):
     def replay(self, x: Tensor, params: PlasticParams) -> tuple[Tensor, PlasticState]:
         """The recorded activations and the final state, as functions of x and the parameters."""
         named = {"x": x, **params.tensors()}
-        y, hidden, trace, cell = _GatedReplay.apply(self, params, tuple(named), *named.values())
-        return y, PlasticState(hidden, trace, cell)
+        y, *parts = _GatedReplay.apply(self, params, tuple(named), *named.values())
+        return y, PlasticState(*parts)
 
 
 class _GatedReplay(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, tape: GatedTape, params: PlasticParams, names: tuple[str, ...], *tensors: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         ctx.tape, ctx.params, ctx.names, ctx.resets = tape, params, names, tape.resets
         ctx.set_materialize_grads(False)
-        state = tape.state(tape.steps)
-        return tape.y.detach(), state.hidden, state.trace, state.cell
+        return tape.y.detach(), *tape.state(tape.steps)
 
     @staticmethod
     @once_differentiable
@@ -372,6 +402,7 @@ class _GatedReplay(torch.autograd.Function):
             memory.no_clamp(tape.y)[1].numpy(),
             tape.undo,
             memory.zeros(0),
+            memory.no_traces(),
         )
         found = _gradients(run, outgoing, with_trace=False)
         return None, None, None, *(found[name] for name in ctx.names)

@@ -25,10 +25,10 @@ from plastic_rl.ops.plastic_rnn.numba.rules import (
     modulation,
 )
 from plastic_rl.ops.plastic_rnn.numba.simd import LANES, inner, lane_sum, load, splat, store
-from plastic_rl.ops.plastic_rnn.numba.vectors import ONE, ZERO, activate, activate_backward, copy
+from plastic_rl.ops.plastic_rnn.numba.vectors import ONE, ZERO, activate, activate_backward, copy, fill
 
-GRU = CELLS["gru"].code
-# The block of the drive that belongs to the candidate, in every gated cell; the others belong to the gates.
+RNN, GRU = CELLS["rnn"].code, CELLS["gru"].code
+# The block of the drive that belongs to the candidate, in every cell with gates; the others are the gates'.
 CANDIDATE = 2
 
 
@@ -57,6 +57,8 @@ def drive(code, x, b_u, u, q):
     n = x.size // (q.shape[0] + 1)
     if code == GRU:
         copy(b_u, u)
+    elif code == RNN:
+        copy(x, u)
     else:
         copy(x[CANDIDATE * n : CANDIDATE * n + n], u)
     for k in range(q.shape[0]):
@@ -84,6 +86,12 @@ def fire_cell(code, activation, x, q, u, h, c, clamp_value, clamp_mask, fired, o
         activate(u, y, n, activation)
         for j in range(n):
             out[j] = z[j] * h[j] + (ONE - z[j]) * y[j]
+    elif code == RNN:
+        activate(u, y, n, activation)
+        for j in range(clamp_mask.size):
+            if clamp_mask[j]:
+                y[j] = clamp_value[j]
+        copy(y[:n], out)
     else:
         i, f, o = fired[1], fired[2], fired[3]
         activate(u, y, n, activation)
@@ -104,6 +112,7 @@ def cell_backward(code, activation, n, fired, h, c, dy, dh, dc, da, du, direct):
     """From the gradients of h' and c', and from what the rule sends to y, to those of what the step reads.
 
     h: (N,); c: before the step; dy: overwritten, becomes the gradient of the candidate's drive
+    dh: without gates, where h' is y, all of it is in dy
     dc: of c', becomes that of c; da: (K, width), becomes those of q; du: becomes that of the read-out
     direct: becomes what goes to h straight
     """
@@ -118,6 +127,10 @@ def cell_backward(code, activation, n, fired, h, c, dy, dh, dc, da, du, direct):
         for j in range(n):
             da[0, j] = dy[j] * u[j] * r[j] * (ONE - r[j])
             du[j] = dy[j] * r[j]
+    elif code == RNN:
+        activate_backward(y, dy, activation)
+        copy(dy, du)
+        fill(direct, ZERO)
     else:
         i, f, o = fired[1], fired[2], fired[3]
         for j in range(0, du.size, LANES):
@@ -139,7 +152,8 @@ def cell_backward(code, activation, n, fired, h, c, dy, dh, dc, da, du, direct):
 def send_drive(da, dy, dx):
     """The gradient of the drive, dx (K + 1 times N,), from those of its parts."""
     n = dx.size // (da.shape[0] + 1)
-    copy(dy[:n], dx[CANDIDATE * n : CANDIDATE * n + n])
+    first = CANDIDATE * n if da.shape[0] > 0 else 0
+    copy(dy[:n], dx[first : first + n])
     for k in range(da.shape[0]):
         copy(da[k, :n], dx[block(k) * n : block(k) * n + n])
 
