@@ -23,7 +23,8 @@ class Spy:
     """Hands every question on to a model and keeps what it was asked."""
 
     def __init__(self, model: PlasticA2C) -> None:
-        self.model, self.device, self.asked = model, model.device, []
+        self.model, self.device = model, model.device
+        self.asked: list[tuple[Any, np.ndarray, Any]] = []
 
     def predict(self, observation: Any, state: Any, start: np.ndarray, deterministic: bool) -> Any:
         answer = self.model.predict(observation, state, start, deterministic)

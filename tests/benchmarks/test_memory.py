@@ -57,7 +57,8 @@ def test_what_memory_is_worth_in_repeat_previous() -> None:
     """Remembering earns 1; the best without memory is to name any suit but the present card's: -0.49."""
     pytest.importorskip("popgym")
     env = gym.make(REPEAT)
-    remembering, memoryless = [], []
+    remembering: list[float] = []
+    memoryless: list[float] = []
     for policy, returns in (
         (lambda seen: seen[-4:][0], remembering),
         (lambda seen: (seen[-1] + 1) % 4, memoryless),

@@ -226,7 +226,7 @@ def test_numpy_numbers_are_numbers():
         ),
         (
             BOX,
-            spaces.MultiDiscrete([[2, 2], [3, 3]]),
+            spaces.MultiDiscrete(np.array([[2, 2], [3, 3]])),
             "actions of a MultiDiscrete must have one dimension, got MultiDiscrete",
         ),
     ],

@@ -409,7 +409,8 @@ def test_learns_a_task_that_provably_needs_memory(recall):
     )
     model.learn(30_000)
     test = make_vec_env(recall, n_envs=8, seed=1000)
-    rewards, state, starts = [], None, np.ones(8, dtype=bool)
+    rewards: list[float] = []
+    state, starts = None, np.ones(8, dtype=bool)
     obs = test.reset()
     for _ in range(4 * 25):
         actions, state = model.predict(obs, state, starts, deterministic=True)

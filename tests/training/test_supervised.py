@@ -61,10 +61,10 @@ class First:
 
 
 def learner(
-    task: object = None, policy: str = "AutoassociatorPolicy", **kwargs: object
+    task: object = None, policy: str = "AutoassociatorPolicy", **kwargs: Any
 ) -> SupervisedMetaLearner:
     env = EpisodicTaskEnv(task or Recall())
-    settings = {"learning_rate": 0.01, "batch_size": 5, "seed": 0, "device": "cpu", **kwargs}
+    settings: dict[str, Any] = {"learning_rate": 0.01, "batch_size": 5, "seed": 0, "device": "cpu", **kwargs}
     if policy == "AutoassociatorPolicy":
         settings["policy_kwargs"] = {"eta": 0.1, **settings.get("policy_kwargs", {})}
     return SupervisedMetaLearner(policy, env, **settings)

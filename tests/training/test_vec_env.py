@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import (
 
 from plastic_rl.training.vec_env import GymnasiumVecEnv
 
-KINDS = {
+KINDS: dict[str, spaces.Space] = {
     "box": spaces.Box(-9, 9, (3,), np.float32),
     "double": spaces.Box(-9, 9, (2, 2), np.float64),
     "image": spaces.Box(0, 255, (36, 36, 1), np.uint8),
@@ -243,7 +243,8 @@ def test_options_must_be_equal():
     venv = adapted(2)
     venv.set_options([{"start": 2}, {"start": 2}])
     assert venv.reset()[:, 0].tolist() == [2, 2]
-    for options in ([{"start": 1}, {"start": 2}], [{"start": 1}], [{}] * 3):
+    wrong: tuple[list[dict[str, int]], ...] = ([{"start": 1}, {"start": 2}], [{"start": 1}], [{}] * 3)
+    for options in wrong:
         with pytest.raises(ValueError, match="one dictionary or 2 equal ones"):
             venv.set_options(options)
 

@@ -135,7 +135,9 @@ def test_tried_answers_are_seen_with_their_outcome_only():
     actions = rng.integers(4, size=2 * 3 * 5).tolist()
     steps = lifetime(feedback="tried", n_pairs=5, n_rounds=3, action=lambda s: actions[len(s) - 1])
     assert len(steps) == 2 * 3 * 5 + 1
-    targets, cues, orders = {}, {}, []
+    targets: dict[int, int] = {}
+    cues: dict[int, bytes] = {}
+    orders = []
     for step in range(0, 30, 2):
         info = steps[step][3]
         cue, answer, flag, _ = parts(steps[step][0])

@@ -31,7 +31,7 @@ def entry(infos, i):
 
 def recorded(batch):
     """Lists, one for each row of the batch, to which the lifetimes are added that begin there."""
-    begun = [[] for _ in range(batch.num_envs)]
+    begun: list[list[Lifetimes]] = [[] for _ in range(batch.num_envs)]
     begin = batch._begin
 
     def begin_and_record(which):

@@ -87,7 +87,7 @@ def test_an_episode_shows_each_class_and_asks_for_another_drawing(omniglot_data,
     shown = identify(tell_apart(omniglot_data), images)
     label = labels.argmax(axis=-1)
     for episode in range(200):
-        classes = {}
+        classes: dict[int, list[tuple]] = {}
         for (character, drawing, quarter), number in zip(
             shown[:-1, episode], label[:-1, episode], strict=True
         ):
@@ -200,7 +200,7 @@ def test_shuffled_labels_still_agree_within_a_class(omniglot_data):
 
 def test_perfect_and_blind_players(omniglot_data):
     env = PlasticOmniglotEnv(data=omniglot_data, **SIZES)
-    rewards = {"perfect": [], "blind": []}
+    rewards: dict[str, list[float]] = {"perfect": [], "blind": []}
     for seed in range(300):
         for player, seen in rewards.items():
             _, info = env.reset(seed=seed)

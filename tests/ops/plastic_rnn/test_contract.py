@@ -183,7 +183,7 @@ def test_threads_change_nothing_but_rounding(make_problem, assert_same, monkeypa
     memory = pytest.importorskip("plastic_rl.ops.plastic_rnn.numba.memory")
     monkeypatch.setattr(memory, "MIN_WORK", 1)
     problem = make_problem(rule, alpha, steps=30, batch=7)
-    results = {}
+    results: dict[int, dict[str, torch.Tensor]] = {}
     for threads in (1, 2, 3, 2):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         result = problem.run("numba", torch.float32)
