@@ -1,7 +1,7 @@
 """How fast the plastic operator is, against its reference and against the memory bandwidth of the machine.
 
-    python -m benchmarks.speed.plastic_rnn                   the headline configuration
-    python -m benchmarks.speed.plastic_rnn --sweep n         cost over N (also: steps, batch, rule)
+    python -m benchmarks.speed.plastic_rnn               the headline configuration
+    python -m benchmarks.speed.plastic_rnn --sweep n     cost over N (also: steps, batch, rule, core-steps)
 
 Both backends run the same inputs in the same process, turn about, after a warm-up; times are medians. A speed
 is printed only if every output and gradient of the same run agrees with the reference.
@@ -55,6 +55,7 @@ class Config:
     rule: str = "hebb"
     alpha: str = "full"
     eta: float = 0.01
+    core_steps: int = 1
 
     def small_enough(self) -> Config:
         """The same network on as many steps and environments as the reference has memory for."""
@@ -66,9 +67,12 @@ class Config:
     def streams(self) -> tuple[int, int]:
         """Matrix elements read or written per connection and step, forward and backward.
 
-        Forward: w, alpha, H in, H out. Backward: w, alpha, and H, dL/dH and dalpha in and out.
+        Forward: w, alpha, H in, H out. Backward: w, alpha, and H, dL/dH and dalpha in and out. Either way
+        each further inner step reads w, alpha and H.
         """
-        return {"full": (4, 8), "homogeneous": (3, 5), "none": (1, 1)}[self.alpha]
+        forward, backward, more = {"full": (4, 8, 3), "homogeneous": (3, 5, 2), "none": (1, 1, 1)}[self.alpha]
+        more *= self.core_steps - 1
+        return forward + more, backward + more
 
 
 class Problem:
@@ -98,7 +102,9 @@ class Problem:
         m = n if config.alpha != "none" else 0
         self.state = PlasticState(torch.zeros(config.batch, n), torch.zeros(config.batch, m, m))
         self.params = PlasticParams(
-            rule=config.rule, **{name: leaf for name, leaf in self.leaves.items() if name != "x"}
+            rule=config.rule,
+            core_steps=config.core_steps,
+            **{name: leaf for name, leaf in self.leaves.items() if name != "x"},
         )
 
     def run(self, backend: Backend) -> tuple[float, float, dict[str, torch.Tensor]]:
@@ -199,7 +205,15 @@ def measure(config: Config, repeats: int, bandwidth: float, with_memory: bool) -
 def describe(config: Config) -> list[str]:
     used = config.alpha != "none" and "eta" in RULES[config.rule].parameters
     eta = f"{config.eta:g}" if used else ""
-    return [str(config.n), str(config.steps), str(config.batch), config.rule, config.alpha, eta]
+    return [
+        str(config.n),
+        str(config.steps),
+        str(config.batch),
+        config.rule,
+        config.alpha,
+        eta,
+        str(config.core_steps),
+    ]
 
 
 def stream_bandwidth(n: int, threads: int, repeats: int = 15) -> float:
@@ -232,11 +246,11 @@ def peak_memory(config: Config, backend: str) -> float:
     """Bytes that forward and backward add to the memory of a fresh process, at their peak (Linux)."""
     code = (
         "import sys; from benchmarks.speed.plastic_rnn import *\n"
-        "config = Config(*(type(f)(v) for f, v in zip((0, 0, 0, '', '', 0.0), sys.argv[2:])))\n"
+        "config = Config(*(type(f)(v) for f, v in zip((0, 0, 0, '', '', 0.0, 0), sys.argv[2:])))\n"
         "Problem(replace(config, steps=2, batch=1)).run(sys.argv[1]); problem = Problem(config)\n"
         "print(added_at_peak(lambda: problem.run(sys.argv[1])))\n"
     )
-    fields = (config.n, config.steps, config.batch, config.rule, config.alpha, config.eta)
+    fields = (config.n, config.steps, config.batch, config.rule, config.alpha, config.eta, config.core_steps)
     arguments = [backend, *map(str, fields)]
     result = subprocess.run(
         [sys.executable, "-c", code, *arguments],
@@ -271,6 +285,7 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
         for alpha in ("full", "homogeneous")
     ]
     + [{"alpha": "none"}],
+    "core-steps": [{"core_steps": core_steps} for core_steps in (1, 2, 3)],
 }
 
 
@@ -287,6 +302,7 @@ def main() -> None:
     parser.add_argument("--rule", choices=tuple(RULES), default="hebb")
     parser.add_argument("--alpha", choices=("full", "homogeneous", "none"), default="full")
     parser.add_argument("--eta", type=float, default=0.01)
+    parser.add_argument("--core-steps", type=int, default=1, help="inner steps of each step")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--sweep", choices=tuple(SWEEPS), help="several configurations")
@@ -295,11 +311,11 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     console = Console(width=170)
-    base = Config(args.n, args.steps, args.batch, args.rule, args.alpha, args.eta)
+    base = Config(args.n, args.steps, args.batch, args.rule, args.alpha, args.eta, args.core_steps)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     console.print(f"{args.threads} threads, load {load:.1f}; all times in microseconds per environment step")
     table = Table()
-    columns = ["N", "T", "B", "rule", "alpha", "eta", "forward", "backward", "forward, step by step"]
+    columns = ["N", "T", "B", "rule", "alpha", "eta", "inner", "forward", "backward", "forward, step by step"]
     columns += [
         "reference",
         "times faster",

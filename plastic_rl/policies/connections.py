@@ -36,6 +36,7 @@ class PlasticWeights(nn.Module):
         cell: what the weights are the recurrent ones of, where they are.
         w_gates: where the gates' recurrent weights start, for a gated cell.
         b_u: where the bias inside the reset gate starts, for a ``gru``.
+        core_steps: how often in a row the network runs at each step.
     """
 
     alpha: nn.Parameter | None
@@ -58,12 +59,14 @@ class PlasticWeights(nn.Module):
         cell: Cell = "rnn",
         w_gates: Tensor | None = None,
         b_u: Tensor | None = None,
+        core_steps: int = 1,
     ) -> None:
         super().__init__()
         self.cell: Cell = cell
         self.rule = rule
         self.activation: Activation = activation
         self.trace_clip = float(trace_clip)
+        self.core_steps = int(core_steps)
         self.w = nn.Parameter(w)
         self.w_gates = None if w_gates is None else nn.Parameter(w_gates)
         self.b_u = None if b_u is None else nn.Parameter(b_u)
@@ -106,6 +109,7 @@ class PlasticWeights(nn.Module):
             cell=self.cell,
             w_gates=self.w_gates,
             b_u=self.b_u,
+            core_steps=self.core_steps,
         )
 
     def scaled_parameters(self) -> list[nn.Parameter]:

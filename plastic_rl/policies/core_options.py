@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict, get_args
 
-from plastic_rl.arguments import check_choice, check_open_fraction, check_positive, check_scale
+from plastic_rl.arguments import check_choice, check_count, check_open_fraction, check_positive, check_scale
 from plastic_rl.ops.plastic_rnn import (
     ACTIVATIONS,
     CELLS,
@@ -31,6 +31,7 @@ class CoreArguments(TypedDict, total=False):
     w_init: float | None
     alpha_init: float
     trace_clip: float
+    core_steps: int
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class CoreOptions:
         alpha_init: alpha starts uniform in [0, alpha_init] (``homogeneous``: at half of it), at least 0.
         trace_clip: bound on the trace, above 0; ``modulated``, ``retroactive`` and registered rules that
             ask for it.
+        core_steps: how often in a row the core runs for each observation, at least 1. With 2 or more, what is
+            seen now addresses the trace before the action is due; only the last run changes it.
 
     Raises:
         ValueError: an option outside its range, named.
@@ -66,6 +69,7 @@ class CoreOptions:
     w_init: float | None = None
     alpha_init: float = 0.01
     trace_clip: float = 2.0
+    core_steps: int = 1
 
     def __post_init__(self) -> None:
         check_choice("cell", self.cell, CELLS)
@@ -78,6 +82,7 @@ class CoreOptions:
             check_scale("w_init", self.w_init)
         check_scale("alpha_init", self.alpha_init)
         check_positive("trace_clip", self.trace_clip)
+        check_count("core_steps", self.core_steps)
 
 
 def split_options(arguments: dict[str, Any]) -> tuple[CoreOptions, dict[str, Any]]:

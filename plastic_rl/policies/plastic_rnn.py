@@ -78,6 +78,7 @@ class PlasticRNN(PlasticWeights):
             cell=given.cell,
             w_gates=_uniform(n, cell.gates * n, size=n) if cell.gates else None,
             b_u=_uniform(n, size=n) if cell.reset_bias else None,
+            core_steps=given.core_steps,
         )
         self.input_size = input_size
         self.hidden_size = n
@@ -133,6 +134,7 @@ class PlasticRNN(PlasticWeights):
             "rule": self.rule,
             "alpha": self.plasticity,
             "activation": self.activation,
+            "core_steps": self.core_steps,
         }
         return {**kind, "trace_clip": self.trace_clip} if get_rule(self.rule).trace_clip else kind
 

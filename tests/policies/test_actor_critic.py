@@ -132,6 +132,7 @@ def test_predict_refuses_what_does_not_fit(arguments, message):
     [
         {"rule": "oja", "alpha": "homogeneous", "activation": "sigmoid"},
         {"rule": "modulated", "trace_clip": 1.5},
+        {"core_steps": 3, "eta": 0.3},
         {"alpha": "none", "net_arch": {"pi": [6], "vf": [5]}},
         {"share_features_extractor": False, "hidden_size": 11, "normalize_images": False},
     ],

@@ -19,6 +19,7 @@ OTHERS = {
     "w_init": 0.3,
     "alpha_init": 0.4,
     "trace_clip": 5.0,
+    "core_steps": 2,
 }
 SPACES = gym.spaces.Box(-1, 1, (3,), np.float32), gym.spaces.Discrete(2)
 

@@ -34,21 +34,23 @@ def test_every_parameter_gets_a_gradient(rule, alpha, names):
         assert parameter.grad.abs().max() > 1e-6, name
 
 
-def test_is_the_operator_on_a_linear_drive():
+@pytest.mark.parametrize("core_steps", [1, 2])
+def test_is_the_operator_on_a_linear_drive(core_steps):
     torch.manual_seed(0)
-    layer = PlasticRNN(3, 5, eta=0.3, w_init=0.5, alpha_init=0.5)
+    layer = PlasticRNN(3, 5, eta=0.3, w_init=0.5, alpha_init=0.5, core_steps=core_steps)
     features = torch.randn(6, 2, 3)
     y, state = layer(features, layer.initial_state(2))
-    params = PlasticParams(w=layer.w, alpha=layer.alpha, eta=torch.tensor(0.3))
+    params = PlasticParams(w=layer.w, alpha=layer.alpha, eta=torch.tensor(0.3), core_steps=core_steps)
     drive = features @ layer.drive.weight.T + layer.drive.bias
     expected, expected_state = plastic_rnn(drive, params, backend="reference")
     torch.testing.assert_close(y, expected)
     torch.testing.assert_close(state.trace, expected_state.trace)
 
 
-def test_steps_equal_the_sequence_and_leave_the_callers_state():
+@pytest.mark.parametrize("core_steps", [1, 2])
+def test_steps_equal_the_sequence_and_leave_the_callers_state(core_steps):
     torch.manual_seed(0)
-    layer = PlasticRNN(3, 5, eta=0.3, w_init=0.5, alpha_init=0.5)
+    layer = PlasticRNN(3, 5, eta=0.3, w_init=0.5, alpha_init=0.5, core_steps=core_steps)
     features = torch.randn(6, 2, 3)
     starts = torch.zeros(6, 2, dtype=torch.bool)
     starts[3, 1] = True
@@ -91,6 +93,9 @@ def test_eta_starts_where_asked_and_stays_in_its_interval():
         ({"w_init": -1.0}, "w_init must be a finite number of at least 0, got -1.0"),
         ({"alpha_init": math.inf}, "alpha_init must be a finite number of at least 0, got inf"),
         ({"trace_clip": 0}, "trace_clip must be a finite number above 0, got 0"),
+        ({"core_steps": 0}, "core_steps must be an integer of at least 1, got 0"),
+        ({"core_steps": 1.5}, "core_steps must be an integer of at least 1, got 1.5"),
+        ({"core_steps": True}, "core_steps must be an integer of at least 1, got True"),
     ],
 )
 def test_bad_arguments_are_named(kwargs, message):

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from plastic_rl.arguments import check_count
 from plastic_rl.ops.plastic_rnn.cells import drive_size, get_cell, state_shapes
 from plastic_rl.ops.plastic_rnn.rules import ACTIVATIONS, get_rule
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
@@ -80,6 +81,7 @@ def check_params(params: PlasticParams) -> None:
         raise ValueError(
             f"params.activation must be one of {', '.join(ACTIVATIONS)}, got {params.activation!r}"
         )
+    check_count("params.core_steps", params.core_steps)
     if alpha is not None and alpha.dim() != 0 and alpha.shape != w.shape:
         raise ValueError(f"params.alpha must be {_shape(w)}, () or None, got {_shape(alpha)}")
     used = rule.parameters if params.plastic else ()

@@ -86,25 +86,42 @@ def run(
 def step(
     x: Tensor, params: PlasticParams, state: PlasticState, clamp: tuple[Tensor, Tensor] | None = None
 ) -> PlasticState:
-    """One step: read out through the trace, let the cell fire, then update the trace (ICML 2018, Eq. 1 to 3).
+    """One step: ``core_steps`` inner ones with the trace as it is, then its update (ICML 2018, Eq. 1 to 3).
 
     x: (B, N), or (B, G N) for a cell with G - 1 gates
     clamp: values (B, N), mask (B, N) bool
     returns: state whose hidden is the output
     """
-    before, trace = state.hidden, state.trace
-    cell = get_cell(params.cell)
-    weights = params.w if params.alpha is None else params.w + params.alpha * trace
+    weights = params.w if params.alpha is None else params.w + params.alpha * state.trace
+    for _ in range(params.core_steps):
+        before = state.hidden
+        y, state = inner_step(x, weights, params, state, clamp)
+    if params.alpha is None:
+        return state
+    trace, eligibility = update_trace(state.trace, state.eligibility, before, y, state.hidden, params)
+    return state._replace(trace=trace, eligibility=eligibility)
+
+
+def inner_step(
+    x: Tensor,
+    weights: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    clamp: tuple[Tensor, Tensor] | None,
+) -> tuple[Tensor, PlasticState]:
+    """Read out through ``weights``, (N, N) or (B, N, N), and let the cell fire.
+
+    returns: the postsynaptic activities y (B, N), and the state with the trace as it was
+    """
+    before = state.hidden
     # (B, 1, N) @ (B, N, N): row vectors on the left, so that column j feeds neuron j.
     read_out = before @ weights if weights.dim() == 2 else torch.bmm(before.unsqueeze(1), weights).squeeze(1)
     gates = before[:, :0] if params.w_gates is None else before @ params.w_gates
+    cell = get_cell(params.cell)
     y, hidden, memory = cell.step(x, read_out, gates, state, params)
     if clamp is not None:
         values, mask = clamp
         hidden = torch.where(mask, values.detach(), hidden)
     if not cell.gates:
         y = hidden  # the clamp holds the postsynaptic activities, too
-    eligibility = state.eligibility
-    if params.alpha is not None:
-        trace, eligibility = update_trace(trace, eligibility, before, y, hidden, params)
-    return PlasticState(hidden, trace, memory, eligibility)
+    return y, state._replace(hidden=hidden, cell=memory)

@@ -95,6 +95,10 @@ class PlasticParams:
         cell: ``rnn`` (Eq. 1), ``gru`` or ``lstm``, in which w, alpha and trace are those of the candidate.
         w_gates: (N, 2 N) of a ``gru``, for its gates r, z; (N, 3 N) of an ``lstm``, for i, f, o.
         b_u: (N,), of a ``gru``: the bias inside the reset gate. All other biases are the drive's.
+        core_steps: how often in a row the network runs at each step, at least 1, with the same input drive
+            and clamp. The output is that of the last of these inner steps, and only there the trace changes,
+            by the last two activations: the inner steps before recall. With more than one, what is seen now
+            addresses the trace before the output is due. An episode starts at the first.
     """
 
     w: Tensor
@@ -109,6 +113,7 @@ class PlasticParams:
     cell: Cell = "rnn"
     w_gates: Tensor | None = None
     b_u: Tensor | None = None
+    core_steps: int = 1
 
     @property
     def n(self) -> int:

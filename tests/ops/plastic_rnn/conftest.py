@@ -29,6 +29,7 @@ class Problem:
     upstream: tuple[Tensor, ...]
     repeats: Tensor | None = None
     cell: str = "rnn"
+    core_steps: int = 1
 
     def params(self, leaves: dict[str, Tensor]) -> PlasticParams:
         of_params = {name: leaf for name, leaf in leaves.items() if name not in ("x", *PlasticState._fields)}
@@ -37,6 +38,7 @@ class Problem:
             activation=self.activation,
             trace_clip=CLIP,
             cell=self.cell,
+            core_steps=self.core_steps,
             **of_params,
         )
 
@@ -98,6 +100,7 @@ def make_problem(
     resets: bool = True,
     clamp: str = "none",
     seed: int = 0,
+    core_steps: int = 1,
 ) -> Problem:
     """Random numbers of a size that keeps the network lively and its gradients of order one."""
     generator = torch.Generator().manual_seed(seed)
@@ -146,7 +149,9 @@ def make_problem(
         clamps = (torch.rand(steps, batch, n, generator=generator, dtype=torch.float64) * 1.6 - 0.8, mask)
     upstream = [normal(steps, batch, n)]
     upstream += [normal(*part.shape) for part in Problem.state(leaves)]
-    return Problem(leaves, rule, activation, starts, clamps, tuple(upstream), cell=cell)
+    return Problem(
+        leaves, rule, activation, starts, clamps, tuple(upstream), cell=cell, core_steps=core_steps
+    )
 
 
 def assert_same(result: dict[str, Tensor], expected: dict[str, Tensor], dtype: torch.dtype) -> None:

@@ -81,11 +81,14 @@ def learn(rule, p, trace, eligibility, pre, post, hidden):
     return trace, (1 - p["eta"]) * eligibility + p["eta"] * np.outer(pre, post)
 
 
+@pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_reference_is_the_equations(make_problem, cell, rule, alpha):
-    problem = make_problem(rule, alpha, cell=cell, steps=6, batch=2, n=4, clamp="partial")
+def test_the_reference_is_the_equations(make_problem, cell, rule, alpha, core_steps):
+    problem = make_problem(
+        rule, alpha, cell=cell, steps=6, batch=2, n=4, clamp="partial", core_steps=core_steps
+    )
     result = problem.run("reference", torch.float64)
     p = {name: leaf.numpy() for name, leaf in problem.leaves.items()}
     values, mask = (part.numpy() for part in problem.clamp)
@@ -97,12 +100,13 @@ def test_the_reference_is_the_equations(make_problem, cell, rule, alpha):
         for t, x in enumerate(p["x"][:, b]):
             if problem.episode_starts[t, b]:
                 h, c, trace, eligibility = 0 * h, 0 * c, 0 * trace, 0 * eligibility
-            y, new, c = fire(cell, p, x, h, c, p["w"] + p.get("alpha", 0) * trace)
-            new = np.where(mask[t, b], values[t, b], new)
-            post = new if cell == "rnn" else y
+            for _ in range(core_steps):
+                pre = h
+                y, h, c = fire(cell, p, x, h, c, p["w"] + p.get("alpha", 0) * trace)
+                h = np.where(mask[t, b], values[t, b], h)
+            post = h if cell == "rnn" else y
             if alpha != "none":
-                trace, eligibility = learn(rule, p, trace, eligibility, h, post, new)
-            h = new
+                trace, eligibility = learn(rule, p, trace, eligibility, pre, post, h)
             np.testing.assert_allclose(result["y"][t, b], h, rtol=1e-12, atol=1e-14)
         final = {"hidden": h, "trace": trace, "cell": c, "eligibility": eligibility}
         for name, expected in final.items():
@@ -223,11 +227,17 @@ def test_a_reset_at_the_first_step_forgets_the_incoming_state(make_problem, cell
 
 
 @parametrize_runs
+@pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_steps_and_recordings_are_the_sequence(
-    make_problem, assert_same, collect, cell, rule, alpha, backend, dtype
+    make_problem, assert_same, collect, cell, rule, alpha, core_steps, backend, dtype
 ):
-    problem = make_problem(rule, alpha, cell=cell, n=7)
+    problem = make_problem(rule, alpha, cell=cell, n=7, core_steps=core_steps)
+    if backend == "numba" and core_steps > 1 and (CELLS[cell].gates > 0 or alpha != "none"):
+        message = f"compiled for core_steps 1 of the cell {cell} with the rule {rule}, got 2"
+        with pytest.raises(ValueError, match=message):
+            problem.run(backend, dtype)
+        return
     expected = problem.run(backend, dtype)
     leaves = problem.fresh_leaves(dtype)
     params, state = problem.params(leaves), problem.state(leaves).detach()

@@ -21,13 +21,16 @@ parametrize_backends = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.parametrize("core_steps", [1, 2])
 @parametrize_backends
 @pytest.mark.parametrize("eta", [0.1, 0.6])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", ONE_TRACE)
-def test_two_halves_are_the_whole(make_problem, assert_same, collect, rule, alpha, eta, backend, dtype):
+def test_two_halves_are_the_whole(
+    make_problem, assert_same, collect, rule, alpha, eta, backend, dtype, core_steps
+):
     """f(T1 + T2) = f(T2) after f(T1), gradients included."""
-    problem = make_problem(rule, alpha, steps=30, eta=eta)
+    problem = make_problem(rule, alpha, steps=30, eta=eta, core_steps=core_steps)
     leaves = problem.fresh_leaves(dtype)
     state = PlasticState(leaves["hidden"], leaves["trace"])
     parts = []
@@ -41,12 +44,15 @@ def test_two_halves_are_the_whole(make_problem, assert_same, collect, rule, alph
     assert_same(collect(y, state, leaves), problem.run(backend, dtype), dtype)
 
 
+@pytest.mark.parametrize("core_steps", [1, 2, 3])
 @parametrize_backends
 @pytest.mark.parametrize("eta", [0.1, 0.6])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", ONE_TRACE)
-def test_a_reset_separates_two_episodes(make_problem, assert_same, rule, alpha, eta, backend, dtype):
-    problem = make_problem(rule, alpha, steps=30, eta=eta, resets=False)
+def test_a_reset_separates_two_episodes(
+    make_problem, assert_same, rule, alpha, eta, backend, dtype, core_steps
+):
+    problem = make_problem(rule, alpha, steps=30, eta=eta, resets=False, core_steps=core_steps)
     problem.episode_starts = torch.zeros(30, 3, dtype=torch.bool)
     problem.episode_starts[17] = True
     whole = problem.run(backend, dtype)
@@ -77,13 +83,14 @@ def test_a_reset_at_the_first_step_forgets_the_incoming_state(make_problem, back
     assert not result["gradient of trace"].any()
 
 
+@pytest.mark.parametrize("core_steps", [1, 2, 3])
 @parametrize_backends
 @pytest.mark.parametrize("clamp", ["none", "partial"])
 @pytest.mark.parametrize("n", [1, 8, 13, 33])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", ONE_TRACE)
-def test_steps_are_the_sequence(make_problem, assert_same, rule, alpha, n, clamp, backend, dtype):
-    problem = make_problem(rule, alpha, n=n, clamp=clamp)
+def test_steps_are_the_sequence(make_problem, assert_same, rule, alpha, n, clamp, backend, dtype, core_steps):
+    problem = make_problem(rule, alpha, n=n, clamp=clamp, core_steps=core_steps)
     expected = problem.run(backend, dtype)
     leaves = {name: leaf.to(dtype, copy=True) for name, leaf in problem.leaves.items()}
     params = problem.params(leaves)

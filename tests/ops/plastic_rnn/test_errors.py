@@ -120,6 +120,18 @@ CASES = {
         params_changed(rule="hebbian"),
         r"params\.rule must be one of hebb, oja, modulated, retroactive, got 'heb",
     ),
+    "no core steps": (
+        params_changed(core_steps=0),
+        r"params\.core_steps must be an integer of at least 1, got 0",
+    ),
+    "half a core step": (
+        params_changed(core_steps=1.5),
+        r"params\.core_steps must be an integer of at least 1, got 1\.5",
+    ),
+    "a flag as core steps": (
+        params_changed(core_steps=True),
+        r"params\.core_steps must be an integer of at least 1, got True",
+    ),
     "unknown activation": (params_changed(activation="gelu"), r"params\.activation must be one of tanh"),
     "hidden of a wrong shape": (
         state_changed(hidden=torch.zeros(B, N + 1)),

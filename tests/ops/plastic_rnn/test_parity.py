@@ -18,6 +18,7 @@ def check(problem, backend, dtype, assert_same):
     assert_same(problem.run(backend, dtype), expected, dtype)
 
 
+@pytest.mark.parametrize("core_steps", [1, 2, 3])
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("steps", "batch", "n"),
@@ -25,27 +26,44 @@ def check(problem, backend, dtype, assert_same):
 )
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", ONE_TRACE)
-def test_parity(make_problem, assert_same, rule, alpha, steps, batch, n, backend):
+def test_parity(make_problem, assert_same, rule, alpha, steps, batch, n, backend, core_steps):
     # Small and large eta: the trace is undone step by step in the one case and rolled forward in the other.
     for eta in (0.08, 0.6):
-        problem = make_problem(rule, alpha, steps=steps, batch=batch, n=n, eta=eta, resets=steps > 2, seed=3)
+        problem = make_problem(
+            rule,
+            alpha,
+            steps=steps,
+            batch=batch,
+            n=n,
+            eta=eta,
+            resets=steps > 2,
+            seed=3,
+            core_steps=core_steps,
+        )
+        if n == 1 and core_steps > 1:  # or what it read would be forgotten within the step
+            problem.leaves["w"].fill_(1.2)
+            problem.leaves["x"] *= 0.3
         check(problem, backend, torch.float32, assert_same)
 
 
+@pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", ONE_TRACE)
-def test_parity_of_activations_and_clamps(make_problem, assert_same, rule, alpha, activation):
+def test_parity_of_activations_and_clamps(make_problem, assert_same, rule, alpha, activation, core_steps):
     for clamp in ("none", "partial"):
-        problem = make_problem(rule, alpha, steps=10, n=11, activation=activation, clamp=clamp)
+        problem = make_problem(
+            rule, alpha, steps=10, n=11, activation=activation, clamp=clamp, core_steps=core_steps
+        )
         problem.leaves["x"] *= 0.5
         check(problem, "numba", torch.float32, assert_same)
 
 
+@pytest.mark.parametrize("core_steps", [1, 2, 3])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", ONE_TRACE)
-def test_parity_when_every_neuron_is_clamped(make_problem, assert_same, rule, alpha):
-    problem = make_problem(rule, alpha, clamp="full")
+def test_parity_when_every_neuron_is_clamped(make_problem, assert_same, rule, alpha, core_steps):
+    problem = make_problem(rule, alpha, clamp="full", core_steps=core_steps)
     expected = problem.run("reference", torch.float64)
     result = problem.run("numba", torch.float32)
     assert_same(result, expected, torch.float32)
@@ -55,20 +73,24 @@ def test_parity_when_every_neuron_is_clamped(make_problem, assert_same, rule, al
         assert expected["gradient of eta"].abs() > 1e-2
 
 
+@pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("eta", [0.001, 0.01, 0.03, 0.1, 0.15, 0.3, 0.9])
 @pytest.mark.parametrize("rule", [rule for rule in ONE_TRACE if "eta" in RULES[rule].parameters])
-def test_parity_over_a_thousand_steps(make_problem, assert_same, rule, eta):
+def test_parity_over_a_thousand_steps(make_problem, assert_same, rule, eta, core_steps):
     for resets in (False, True):
-        problem = make_problem(rule, "full", steps=1000, batch=2, n=13, eta=eta, resets=resets, seed=2)
+        problem = make_problem(
+            rule, "full", steps=1000, batch=2, n=13, eta=eta, resets=resets, seed=2, core_steps=core_steps
+        )
         if resets:
             problem.episode_starts &= torch.arange(1000)[:, None] % 100 == 37  # a few long episodes
             problem.episode_starts[500, 1] = True
         check(problem, "numba", torch.float32, assert_same)
 
 
+@pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("alpha", ["full", "homogeneous"])
-def test_parity_of_the_clipped_rule_over_a_thousand_steps(make_problem, assert_same, alpha):
-    problem = make_problem("modulated", alpha, steps=1000, batch=2, n=13, resets=False)
+def test_parity_of_the_clipped_rule_over_a_thousand_steps(make_problem, assert_same, alpha, core_steps):
+    problem = make_problem("modulated", alpha, steps=1000, batch=2, n=13, resets=False, core_steps=core_steps)
     problem.leaves["fan_out"] *= 2
     expected = problem.run("reference", torch.float64)
     clipped = (expected["final trace"].abs() == 0.4).double().mean()
@@ -76,10 +98,11 @@ def test_parity_of_the_clipped_rule_over_a_thousand_steps(make_problem, assert_s
     check(problem, "numba", torch.float32, assert_same)
 
 
+@pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("eta", [0.02, 0.4])
-def test_parity_where_clamp_values_are_large(make_problem, assert_same, eta):
+def test_parity_where_clamp_values_are_large(make_problem, assert_same, eta, core_steps):
     """Oja's decay 1 - eta y^2 goes below 0 there and cannot be undone."""
-    problem = make_problem("oja", steps=10, eta=eta, clamp="partial", resets=False)
+    problem = make_problem("oja", steps=10, eta=eta, clamp="partial", resets=False, core_steps=core_steps)
     values, _ = problem.clamp
     values[2:4] = 1 / eta**0.5  # decay exactly or nearly 0
     check(problem, "numba", torch.float32, assert_same)

@@ -33,13 +33,16 @@ def record(problem, backend, dtype, recording=None, steps=None):
     return recording
 
 
+@pytest.mark.parametrize("core_steps", [1, 2, 3])
 @parametrize_backends
 @pytest.mark.parametrize("eta", [0.1, 0.6])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", ONE_TRACE)
-def test_replay_is_the_sequence(make_problem, assert_same, collect, rule, alpha, eta, backend, dtype):
-    problem = make_problem(rule, alpha, steps=40, eta=eta)
-    other = make_problem(rule, alpha, steps=40, eta=eta, seed=1)
+def test_replay_is_the_sequence(
+    make_problem, assert_same, collect, rule, alpha, eta, backend, dtype, core_steps
+):
+    problem = make_problem(rule, alpha, steps=40, eta=eta, core_steps=core_steps)
+    other = make_problem(rule, alpha, steps=40, eta=eta, seed=1, core_steps=core_steps)
     # The buffers have served another rollout before.
     recording = record(problem, backend, dtype, recording=record(other, backend, dtype))
     leaves = problem.fresh_leaves(dtype)
@@ -57,10 +60,11 @@ def test_replay_is_the_sequence(make_problem, assert_same, collect, rule, alpha,
     assert torch.equal(recording.initial_state.trace, problem.leaves["trace"].to(dtype))
 
 
+@pytest.mark.parametrize("core_steps", [1, 2])
 @parametrize_backends
 @pytest.mark.parametrize("alpha", ALPHAS)
-def test_state_on_the_way(make_problem, assert_same, alpha, backend, dtype):
-    problem = make_problem("oja", alpha, steps=10)
+def test_state_on_the_way(make_problem, assert_same, alpha, backend, dtype, core_steps):
+    problem = make_problem("oja", alpha, steps=10, core_steps=core_steps)
     recording = record(problem, backend, dtype, steps=7)
     assert recording.length == 7
     assert recording.y[7:].isnan().all()
@@ -75,9 +79,10 @@ def test_state_on_the_way(make_problem, assert_same, alpha, backend, dtype):
     assert_same(first._asdict(), expected._asdict(), dtype)
 
 
+@pytest.mark.parametrize("core_steps", [1, 2])
 @parametrize_backends
-def test_a_recording_goes_on_where_it_ended(make_problem, assert_same, backend, dtype):
-    problem = make_problem(steps=20)
+def test_a_recording_goes_on_where_it_ended(make_problem, assert_same, backend, dtype, core_steps):
+    problem = make_problem(steps=20, core_steps=core_steps)
     leaves = {name: leaf.to(dtype) for name, leaf in problem.leaves.items()}
     params = problem.params(leaves)
     recording = Recording(10, params, PlasticState(leaves["hidden"], leaves["trace"]), backend)

@@ -43,10 +43,11 @@ def written_out(problem):
     return long, last
 
 
+@pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", ONE_TRACE)
-def test_reference_takes_a_step_so_many_times(make_problem, assert_same, rule, alpha):
-    problem = make_repeated(make_problem, rule, alpha)
+def test_reference_takes_a_step_so_many_times(make_problem, assert_same, rule, alpha, core_steps):
+    problem = make_repeated(make_problem, rule, alpha, core_steps=core_steps)
     long, last = written_out(problem)
     expected = long.run("reference", torch.float64)
     expected["y"] = expected["y"][last]
@@ -56,14 +57,25 @@ def test_reference_takes_a_step_so_many_times(make_problem, assert_same, rule, a
     assert_same(result, expected, torch.float64)
 
 
+@pytest.mark.parametrize("core_steps", [1, 2, 3])
 @pytest.mark.parametrize("resets", [False, True])
 @pytest.mark.parametrize("eta", [0.02, 0.14, 0.95])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", ONE_TRACE)
-def test_parity(make_problem, assert_same, rule, alpha, eta, resets):
+def test_parity(make_problem, assert_same, rule, alpha, eta, resets, core_steps):
     """Undone between stored traces (small eta) and rolled forward."""
     for seed, most in ((5, 2), (6, 6), (7, 20)):
-        problem = make_repeated(make_problem, rule, alpha, n=11, eta=eta, resets=resets, most=most, seed=seed)
+        problem = make_repeated(
+            make_problem,
+            rule,
+            alpha,
+            n=11,
+            eta=eta,
+            resets=resets,
+            most=most,
+            seed=seed,
+            core_steps=core_steps,
+        )
         expected = problem.run("reference", torch.float64)
         for name, value in expected.items():
             if value.numel() > 0:
@@ -110,11 +122,12 @@ def test_parity_at_special_clamp_values(make_problem, assert_same, value, eta):
     assert_same(problem.run("numba", torch.float32), problem.run("reference", torch.float64), torch.float32)
 
 
+@pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("rule", ONE_TRACE)
-def test_repeated_steps_alone(make_problem, assert_same, rule):
+def test_repeated_steps_alone(make_problem, assert_same, rule, core_steps):
     """Nothing free between them, one of them at the start of an episode, one the only step."""
     for steps in (1, 2, 5):
-        problem = make_problem(rule, steps=steps, clamp="full", resets=False)
+        problem = make_problem(rule, steps=steps, clamp="full", resets=False, core_steps=core_steps)
         problem.repeats = torch.arange(4, 4 + steps)
         problem.episode_starts = torch.zeros(steps, 3, dtype=torch.bool)
         problem.episode_starts[-1, 1] = True

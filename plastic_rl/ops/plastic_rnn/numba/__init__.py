@@ -36,8 +36,7 @@ class NumbaBackend:
         return gated
 
     def _forms(self, params: PlasticParams) -> ModuleType:
-        second = params.plastic and get_rule(params.rule).eligibility
-        return self._gated if second or get_cell(params.cell).gates else self._autograd
+        return self._gated if _has_more(params) else self._autograd
 
     def can_run(self, x: Tensor, params: PlasticParams) -> Refusal | None:
         """Only float32 on the CPU, and the cells and rules that have a code."""
@@ -50,6 +49,10 @@ class NumbaBackend:
         if params.cell in CELLS and CELLS[params.cell].code is None:
             fused = ", ".join(name for name, cell in CELLS.items() if cell.code is not None)
             return Refusal(f"is compiled for the cell {fused}, got {params.cell!r}", avoidable=True)
+        if params.core_steps != 1 and _has_more(params):
+            network = f"the cell {params.cell} with the rule {params.rule}"
+            reason = f"is compiled for core_steps 1 of {network}, got {params.core_steps!r}"
+            return Refusal(reason, avoidable=True)
         if not self._installed:
             install = "needs the package numba: python -m pip install numba"
             return Refusal(install, RuntimeError, remedy="", avoidable=True)
@@ -87,3 +90,9 @@ class NumbaBackend:
         from plastic_rl.ops.plastic_rnn.numba.tape import NumbaTape
 
         return NumbaTape(episode_starts, y)
+
+
+def _has_more(params: PlasticParams) -> bool:
+    """Whether there are gates, or a second trace."""
+    second = params.plastic and params.rule in rule_names() and get_rule(params.rule).eligibility
+    return second or (params.cell in CELLS and get_cell(params.cell).gates > 0)

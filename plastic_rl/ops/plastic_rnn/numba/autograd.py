@@ -52,7 +52,9 @@ def sequence(
     repeats: Tensor | None,
 ) -> tuple[Tensor, PlasticState]:
     """The sequence form; arguments as in the public function, checked there."""
-    if repeats is not None and clamp is not None and params.alpha is not None and (repeats > 1).any():
+    if not params.plastic and params.core_steps > 1:
+        return _written_out(x, params, state, episode_starts, clamp)
+    if repeats is not None and clamp is not None and params.plastic and (repeats > 1).any():
         return _with_repeats(x, params, state, episode_starts, clamp, repeats.long())
     return _run(x, params, state, episode_starts, clamp, memory.no_repeats(x.shape[0]))
 
@@ -81,6 +83,26 @@ def _with_repeats(
     values, masks = clamp
     y, state = _run(x[index], params, state, starts, (values[index], masks[index]), counts.numpy())
     return y[last], state
+
+
+def _written_out(
+    x: Tensor,
+    params: PlasticParams,
+    state: PlasticState,
+    episode_starts: Tensor | None,
+    clamp: tuple[Tensor, Tensor] | None,
+) -> tuple[Tensor, PlasticState]:
+    """The inner steps of a plain network, which has no trace, are steps."""
+    k = params.core_steps
+    steps = x.shape[0] * k
+    if episode_starts is not None:
+        first = torch.arange(steps) % k == 0
+        episode_starts = episode_starts.repeat_interleave(k, 0) & first[:, None]
+    if clamp is not None:
+        clamp = clamp[0].repeat_interleave(k, 0), clamp[1].repeat_interleave(k, 0)
+    counts = memory.no_repeats(steps)
+    y, state = _run(x.repeat_interleave(k, 0), params, state, episode_starts, clamp, counts)
+    return y[k - 1 :: k], state
 
 
 def _run(
@@ -143,6 +165,7 @@ def step(
         hidden.detach().numpy(),
         trace.detach().numpy(),
         out.numpy(),
+        params.core_steps,
         memory.as_array(params.w),
         alpha,
         plasticity,
@@ -162,7 +185,8 @@ class _Plastic(torch.autograd.Function):
         plan = memory.plan(call.params, call.values.numpy(), call.counts)
         y, trace_out, history = _forward(call, inputs, prepared, plan, keep=True)
         ctx.save_for_backward(inputs.hidden, call.starts, y, call.masks)
-        ctx.prepared, ctx.params, ctx.traces = prepared, call.params, history.traces
+        ctx.prepared, ctx.params = prepared, call.params
+        ctx.traces, ctx.recalls = history.traces, history.recalls
         ctx.plan, ctx.counts = plan, call.counts
         ctx.set_materialize_grads(False)
         return y, y[-1].clone(), trace_out
@@ -171,7 +195,7 @@ class _Plastic(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *outgoing: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, starts, y, masks = ctx.saved_tensors
-        history = _history(hidden, starts, y, ctx.traces, ctx.plan, ctx.counts)
+        history = _history(hidden, starts, y, ctx.recalls, ctx.traces, ctx.plan, ctx.counts)
         result = gradients(
             ctx.params,
             ctx.prepared,
@@ -204,7 +228,8 @@ class _Plain(torch.autograd.Function):
         w_transposed = memory.staggered(0, memory.packed_size(n))
         kernels.pack_matrix(memory.as_array(w.t()), w_transposed)
         plan, counts = memory.no_plan(steps), memory.no_repeats(steps)
-        history = _history(hidden, starts, y, memory.no_traces(), plan, counts)
+        recalls = memory.recalls(1, *y.shape)
+        history = _history(hidden, starts, y, recalls, memory.no_traces(), plan, counts)
         up = upstream(y, outgoing._replace(trace=None))
         down = downstream(y, 0, 0, with_trace=False, with_w=False)
         chunks = memory.chunks_for(batch, steps * n * n)
@@ -240,7 +265,8 @@ def _forward(
     trace_in = memory.as_array(trace)
     trace_out = torch.empty(trace_in.shape)
     stored = memory.store(plan, batch, n) if keep else memory.no_traces()
-    history = _history(hidden, call.starts, y, stored, plan, call.counts)
+    recalls = memory.recalls(call.params.core_steps if call.params.plastic else 1, steps, batch, n)
+    history = _history(hidden, call.starts, y, recalls, stored, plan, call.counts)
     clamp = memory.as_array(call.values), memory.as_array(call.masks)
     chunks = memory.chunks_for(batch, steps * n * n)
     if not call.params.plastic:
@@ -256,7 +282,13 @@ def _forward(
 
 
 def _history(
-    hidden: Tensor, starts: Tensor, y: Tensor, traces: np.ndarray, plan: memory.Plan, counts: np.ndarray
+    hidden: Tensor,
+    starts: Tensor,
+    y: Tensor,
+    recalls: np.ndarray,
+    traces: np.ndarray,
+    plan: memory.Plan,
+    counts: np.ndarray,
 ) -> History:
     vectors = memory.as_array(hidden), memory.as_array(starts), y.detach().numpy()
-    return History(*vectors, traces, plan.firsts, plan.places, counts)
+    return History(*vectors, recalls, traces, plan.firsts, plan.places, counts)

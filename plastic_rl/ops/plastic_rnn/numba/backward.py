@@ -15,9 +15,11 @@ from plastic_rl.ops.plastic_rnn.numba.passes import (
     STEPS,
     add_outer_products,
     column_sums,
+    inner_back,
     overlap_sums,
     pack,
     read_out,
+    recall_back,
     settle,
     step_back,
     unpack,
@@ -29,7 +31,7 @@ from plastic_rl.ops.plastic_rnn.numba.rules import (
     repeat_backward,
 )
 from plastic_rl.ops.plastic_rnn.numba.simd import LANES, inner, lane_sum, load
-from plastic_rl.ops.plastic_rnn.numba.structs import MOST_HELD, Earlier, Held, Later, Step
+from plastic_rl.ops.plastic_rnn.numba.structs import MOST_HELD, Earlier, Held, Inner, Later, Step
 from plastic_rl.ops.plastic_rnn.numba.vectors import (
     ONE,
     ZERO,
@@ -37,6 +39,7 @@ from plastic_rl.ops.plastic_rnn.numba.vectors import (
     add,
     copy,
     fill,
+    first_reads,
     is_held,
     is_stored,
     presynaptic,
@@ -140,23 +143,79 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
     outer = np.zeros((STEPS, down.w.shape[1]), np.float32), np.empty((STEPS, width), np.float32)
     held_reads = np.empty((MOST_HELD + 1, n), np.float32)
     held = Held(room[0], room[1], room[2], held_reads, room[3], room[4], scratch.held_rows[chunk])
+    core_steps = 1 + history.recalls.shape[1]
+    inners = Inner(np.empty(core_steps * width, np.float32), np.empty((core_steps, n), np.float32))
     for b in range(low, high):
         run_back(
             chunk, b, up, clamp_masks, history, weights, rule, undo, scratch, down,
-            vectors, reads, outer, held,
+            vectors, reads, outer, held, inners,
         )  # fmt: skip
 
 
 @inner
+def put_by(now, dpre, waiting, outer, dw):
+    """Keep the factors of one more product of dw; returns how many are kept, of which ``waiting`` were."""
+    reads, sent = outer
+    if reads.shape[1] == 0:
+        return 0
+    copy(now, reads[waiting])
+    copy(dpre, sent[waiting])
+    waiting += 1
+    if waiting == STEPS:
+        add_outer_products(waiting, reads, sent, dw)
+        waiting = 0
+    return waiting
+
+
+@inner
+def think_back(
+    t, b, clamp_mask, history, weights, rule, undo, trace, grad, step, rows, y, inners, dx,
+    waiting, outer, dw,
+):  # fmt: skip
+    """From the last inner step of step t to the first; fills ``inners``.
+
+    trace: H_t, or (undo) H_{t+1}, becomes H_t
+    grad: dL/dH_{t+1}, only read
+    step: its dpre is that of the last inner step, and becomes that of the first
+    rows: (N, lanes), y: (width,), overwritten
+    dx: (N,), added to
+    returns: as ``put_by``
+    """
+    dy = step.dpre
+    n, width = dx.size, dy.size
+    recalls = history.recalls.shape[1]
+    copy(dy, inners.errors[recalls * width :])
+    first_reads(t, b, history, inners.reads[0])
+    for s in range(recalls - 1, -1, -1):
+        error = inners.errors[(s + 1) * width : (s + 2) * width]
+        recall_back(s == recalls - 1, undo, trace, grad, weights, step, error, rows)
+        for i in range(n):
+            dy[i] = lane_sum(load(rows, i * LANES))
+        copy(history.recalls[t, s, b], y)
+        copy(y[:n], inners.reads[s + 1])
+        activate_backward(y, dy, rule.activation)
+        release(clamp_mask, dy)
+        copy(dy, inners.errors[s * width : (s + 1) * width])
+        add(dy[:n], dx)
+        if s == 0:
+            waiting = put_by(inners.reads[0], dy, waiting, outer, dw)
+        else:
+            waiting = put_by(history.recalls[t, s - 1, b], dy, waiting, outer, dw)
+    return waiting
+
+
+@inner
 def run_back(
-    chunk, b, up, clamp_masks, history, weights, rule, undo, scratch, down, vectors, reads, outer, held
-):
+    chunk, b, up, clamp_masks, history, weights, rule, undo, scratch, down,
+    vectors, reads, outer, held, inners,
+):  # fmt: skip
     """Carry the gradients of environment b back through all steps.
 
     vectors: (12, width); reads: (3, N); outer: the factors of dw's next products
     """
     steps, _, n = history.y.shape
     full = weights.alpha.size > 0
+    several = history.recalls.shape[1] > 0  # inner steps
     y, dy, carry = vectors[0], vectors[1], vectors[2]
     decay, gain, inverse = vectors[3], vectors[4], vectors[5]
     dgain, ddecay, overlap = vectors[6], vectors[7], vectors[8]
@@ -177,7 +236,6 @@ def run_back(
         copy(history.traces[history.traces.shape[0] - 1, b], trace)
         presynaptic(steps - 1, b, history, now)
         overlap_sums(trace, grad, now, dgain, overlap)
-    outer_reads, sent = outer
     waiting = 0  # products not yet added to dw
     deferred = False  # whether dalpha lacks what step t + 1 gives
     summed = False  # whether dgain and ddecay are those of step t already
@@ -204,30 +262,32 @@ def run_back(
         activate_backward(y, dy, rule.activation)
         release(clamp_masks[t, b], dy)
         copy(dy[:n], down.pre[t, b])
-        if outer_reads.shape[1] > 0:
-            copy(now, outer_reads[waiting])
-            copy(dy, sent[waiting])
-            waiting += 1
-            if waiting == STEPS:
-                add_outer_products(waiting, outer_reads, sent, down.w[chunk])
-                waiting = 0
+        waiting = put_by(now, dy, waiting, outer, down.w[chunk])
         summed = False
+        if t > 0:
+            presynaptic(t - 1, b, history, before)
+        else:
+            copy(now, before)
+        h = trace if undo else window[place]
+        step = Step(decay, gain, inverse, dy, now, before)
+        if several:
+            if history.starts[t, b]:
+                fill(h, ZERO)
+            waiting = think_back(
+                t, b, clamp_masks[t, b], history, weights, rule, undo and not history.starts[t, b], h, grad,
+                step, rows, y, inners, down.pre[t, b], waiting, outer, down.w[chunk],
+            )  # fmt: skip
         if history.starts[t, b]:
             fill(carry, ZERO)
             fill(grad, ZERO)
-            fill(overlap, ZERO)  # dgain is zero already: step t read no activations
+            fill(dgain, ZERO)
+            fill(overlap, ZERO)
             if undo and t > 0 and place != 0:
                 rebuild(t, b, history, rule, trace, decay, gain, y, now)
         else:
-            if t > 0:
-                presynaptic(t - 1, b, history, before)
-            else:
-                copy(now, before)
             count = held_before(t, b, history, clamp_masks)
             if count > 0:
                 read_held(t, b, count, undo, history, rule, held, y)
-            h = trace if undo else window[place]
-            step = Step(decay, gain, inverse, dy, now, before)
             summed = not undo and place > 0 and count == 0
             earlier = Earlier(window[place - 1] if summed else h, earlier_decay, earlier_gain)
             if summed:
@@ -235,15 +295,25 @@ def run_back(
             # Undoing, every second step adds to dalpha for two: it has both traces in registers.
             two = deferred
             deferred = undo and full and not two and count == 0 and t > 0 and not history.starts[t - 1, b]
+            deferred = deferred and not several
             sums = overlap if undo else ddecay
-            step_back(
-                undo, summed, deferred, two, h, grad, dalpha, weights, rule.bound, step, earlier, later,
-                rows, touched, dgain, sums, count, held, window, place,
-            )  # fmt: skip
+            if several:
+                inner_back(
+                    undo, summed, h, grad, dalpha, weights, rule.bound, step, earlier, inners,
+                    rows, touched, dgain, sums, count, held, window, place,
+                )  # fmt: skip
+            else:
+                step_back(
+                    undo, summed, deferred, two, h, grad, dalpha, weights, rule.bound, step, earlier, later,
+                    rows, touched, dgain, sums, count, held, window, place,
+                )  # fmt: skip
             if deferred:
                 copy(dy, later.dpre)
                 copy(now, later.now)
-            if not full:
+            if not full and several:
+                for column in range(0, y.size, LANES):
+                    dscalars[2] += lane_sum(load(touched, column))
+            elif not full:
                 for i in range(n):
                     dscalars[2] += now[i] * lane_sum(load(touched, i * LANES))
             if count > 0:
@@ -254,10 +324,12 @@ def run_back(
             last_rows = held.rows if count > 0 else rows
             for i in range(n):
                 carry[i] = lane_sum(load(last_rows, i * LANES))
+            if several and count > 0:
+                fill(carry, ZERO)  # the update of a held step pairs what the clamp sets with itself
         if undo and t > 0 and is_stored(t, history):
             copy(history.traces[history.places[t], b], trace)
         t -= 1
-    add_outer_products(waiting, outer_reads, sent, down.w[chunk])
+    add_outer_products(waiting, outer[0], outer[1], down.w[chunk])
     copy(carry[:n], down.hidden[b])
     if down.trace.size > 0:
         unpack(grad, down.trace[b])

@@ -60,6 +60,13 @@ def entry(function: Callable) -> Any:
     return compiled
 
 
+def assert_order(entry_point: Any, *tuples: Any) -> None:
+    """Assert that the last arguments of an entry point are the fields of these tuples, in their order."""
+    code = getattr(entry_point, "py_func", entry_point).__code__
+    fields = [field for one in tuples for field in one._fields]
+    assert list(code.co_varnames[: code.co_argcount][-len(fields) :]) == fields
+
+
 @contextmanager
 def _announced(compiled: Any) -> Iterator[None]:
     """Say what takes so long if this is really compiled, not found on disk."""

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from plastic_rl.ops.plastic_rnn.numba.compiling import entry
+from plastic_rl.ops.plastic_rnn.numba.compiling import assert_order, entry
 from plastic_rl.ops.plastic_rnn.numba.passes import (
     forward_pair,
     forward_pass,
     pack,
     read_out,
+    recall_pair,
+    recall_pass,
     settle,
     unpack,
 )
@@ -33,6 +35,7 @@ from plastic_rl.ops.plastic_rnn.numba.vectors import (
     activate,
     copy,
     fill,
+    first_reads,
     is_held,
     is_stored,
     presynaptic,
@@ -64,13 +67,13 @@ def pack_matrices(matrices, packed):
 
 @inner
 def begin(t, b, x, history, before, now, pre):
-    """The input drive x (N,), and what steps t - 1 and t of environment b read."""
+    """The input drive x (N,), what the update of step t - 1 and the read-out of step t read."""
     copy(x, pre)
     if t > 0:
         presynaptic(t - 1, b, history, before)
     else:
         fill(before, ZERO)
-    presynaptic(t, b, history, now)
+    first_reads(t, b, history, now)
 
 
 @inner
@@ -94,6 +97,16 @@ def settle_and_read(t, b, history, weights, rule, trace, backlog, waiting, decay
 
 
 @inner
+def recall(t, b, x, clamp_value, clamp_mask, history, weights, rule, trace, pre, y):
+    """All inner steps of environment b after the first, whose ``pre`` comes in; that of the last goes out."""
+    for s in range(history.recalls.shape[1]):
+        now = history.recalls[t, s, b]
+        fire(pre, clamp_value, clamp_mask, rule, y, now)
+        copy(x, pre)
+        recall_pass(trace, weights, now, pre)
+
+
+@inner
 def finish(t, b, clamp_value, clamp_mask, history, rule, decay, gain, pre, y):
     """Fire, and leave the update of the trace in (decay, gain)."""
     fire(pre, clamp_value, clamp_mask, rule, y, history.y[t, b])
@@ -111,6 +124,7 @@ def advance(
     """
     begin(t, b, x, history, before, now, pre)
     settle_and_read(t, b, history, weights, rule, trace, backlog, waiting, decay, gain, before, now, pre)
+    recall(t, b, x, *clamp, history, weights, rule, trace, pre, y)
     finish(t, b, *clamp, history, rule, decay, gain, pre, y)
 
 
@@ -136,6 +150,11 @@ def advance_pair(
         if t > 0 and is_stored(t, history):
             for e in range(2):
                 copy(traces[e], history.traces[history.places[t], b + e])
+    for s in range(history.recalls.shape[1]):
+        for e in range(2):
+            fire(pre[e], *no_clamp, rule, y, history.recalls[t, s, b + e])
+            copy(x[e], pre[e])
+        recall_pair(traces, weights, history.recalls[t, s, b : b + 2], pre)
     for e in range(2):
         finish(t, b + e, *no_clamp, history, rule, decay[e], gain[e], pre[e], y)
 
@@ -160,6 +179,8 @@ def hold(t, b, clamp_value, history, rule, trace, backlog, waiting, decay, gain,
             copy(trace, history.traces[history.places[t], b])
     copy(clamp_value, y)
     copy(clamp_value, history.y[t, b])
+    for s in range(history.recalls.shape[1]):
+        copy(clamp_value, history.recalls[t, s, b])
     coefficients(rule, y, decay, gain)
     repeat(history.counts[t], decay, gain)
     return waiting
@@ -255,7 +276,7 @@ def run(b, count, x, trace_in, trace_out, clamp, history, weights, rule, traces,
 @entry
 def record_step(
     chunk, low, high, t, x, decay, gain,
-    hidden, starts, y, traces, firsts, places, counts,
+    hidden, starts, y, recalls, traces, firsts, places, counts,
     w, alpha, plasticity,
     code, activation, eta, b_m, bound, w_m, fan_out,
 ):  # fmt: skip
@@ -265,7 +286,7 @@ def record_step(
     decay, gain: (B, width), kept from one call to the next
     the rest: a ``History``, the ``Weights`` and the ``Rule``
     """
-    history = History(hidden, starts, y, traces, firsts, places, counts)
+    history = History(hidden, starts, y, recalls, traces, firsts, places, counts)
     weights = Weights(w, alpha, plasticity)
     rule = Rule(code, activation, eta, b_m, bound, w_m, fan_out)
     n = x.shape[1]
@@ -278,13 +299,7 @@ def record_step(
     record(t, low, high, x, no_mask, history, weights, rule, backlog, decay, gain, *vectors)
 
 
-def _names(entry_point):
-    return entry_point.py_func.__code__.co_varnames[: entry_point.py_func.__code__.co_argcount]
-
-
-assert _names(record_step)[-len(History._fields + Weights._fields + Rule._fields) :] == (
-    History._fields + Weights._fields + Rule._fields
-)
+assert_order(record_step, History, Weights, Rule)
 
 
 @inner
@@ -320,7 +335,7 @@ def settle_all(t, history, rule, decay, gain, packed):
 
 @entry
 def step(
-    chunk, low, high, x, episode_start, clamp_values, clamp_masks, hidden, trace, out,
+    chunk, low, high, x, episode_start, clamp_values, clamp_masks, hidden, trace, out, core_steps,
     w, alpha, plasticity,
     code, activation, eta, b_m, bound, w_m, fan_out,
 ):  # fmt: skip
@@ -333,13 +348,16 @@ def step(
     decay, gain = np.zeros(width, np.float32), np.zeros(width, np.float32)
     pre, y = np.zeros(width, np.float32), np.zeros(width, np.float32)
     for b in range(low, high):
-        copy(x[b], pre)
         if episode_start[b]:
             fill(hidden[b], ZERO)
             fill(trace[b].reshape(-1), ZERO)
-        else:
-            read_out_rows(w, alpha, plasticity, trace[b], hidden[b], pre)
-        fire(pre, clamp_values[b], clamp_masks[b], rule, y, out[b])
+        for s in range(core_steps):
+            if s > 0:
+                copy(out[b], hidden[b])
+            copy(x[b], pre)
+            if s > 0 or not episode_start[b]:
+                read_out_rows(w, alpha, plasticity, trace[b], hidden[b], pre)
+            fire(pre, clamp_values[b], clamp_masks[b], rule, y, out[b])
         if trace.size > 0:
             coefficients(rule, y, decay, gain)
             update_rows(trace[b], rule.bound, decay, gain, hidden[b])

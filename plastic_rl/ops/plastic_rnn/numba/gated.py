@@ -191,8 +191,8 @@ def _forward(call: Call, named: dict[str, Tensor], *, keep: bool) -> tuple[Tenso
         plan = memory.plan(params, call.values.numpy(), counts)
     stored = memory.store(plan, batch, n) if keep and params.plastic else memory.no_traces()
     history = History(
-        memory.as_array(named["hidden"]), memory.as_array(call.starts), y.numpy(), stored, plan.firsts,
-        plan.places, counts,
+        memory.as_array(named["hidden"]), memory.as_array(call.starts), y.numpy(),
+        memory.recalls(1, steps, batch, n), stored, plan.firsts, plan.places, counts,
     )  # fmt: skip
     prepared, gates = memory.prepare(params), _gates(params)
     fired = _fired(steps if keep else 1, batch, params)

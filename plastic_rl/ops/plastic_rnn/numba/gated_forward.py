@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from plastic_rl.ops.plastic_rnn.numba.compiling import entry
+from plastic_rl.ops.plastic_rnn.numba.compiling import assert_order, entry
 from plastic_rl.ops.plastic_rnn.numba.forward import settle_and_read
 from plastic_rl.ops.plastic_rnn.numba.gated_cells import (
     Gates,
@@ -189,7 +189,7 @@ def gated_plain_forward(
 @entry
 def record_cells(
     chunk, low, high, t, x, c, fired, decay, gain, cell, gate_weights, b_u,
-    hidden, starts, y, traces, firsts, places, counts,
+    hidden, starts, y, recalls, traces, firsts, places, counts,
     w, alpha, plasticity,
     code, activation, eta, b_m, bound, w_m, fan_out,
 ):  # fmt: skip
@@ -198,7 +198,7 @@ def record_cells(
     x: (B, (K + 1) N); c, decay, gain: (B, width), kept from one call to the next; cell: the code of the cell
     the rest: a ``History``, the ``Weights`` and the ``Rule``
     """
-    history = History(hidden, starts, y, traces, firsts, places, counts)
+    history = History(hidden, starts, y, recalls, traces, firsts, places, counts)
     weights = Weights(w, alpha, plasticity)
     rule = Rule(code, activation, eta, b_m, bound, w_m, fan_out)
     gates = Gates(cell, gate_weights, b_u)
@@ -216,6 +216,9 @@ def record_cells(
         t, low, high, x, no_values, no_masks, history, weights, rule, gates, backlog, fired, c, decay, gain,
         reads, u, q, wide,
     )  # fmt: skip
+
+
+assert_order(record_cells, History, Weights, Rule)
 
 
 @inner

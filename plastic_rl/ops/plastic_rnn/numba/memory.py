@@ -100,6 +100,11 @@ def store(plan: Plan, batch: int, n: int) -> Array:
     return staggered(2, plan.firsts.size + 1, batch, packed_size(n))
 
 
+def recalls(core_steps: int, steps: int, batch: int, n: int) -> Array:
+    """Room for the activations of the inner steps before the last: (T, core_steps - 1, B, N)."""
+    return np.empty((steps, core_steps - 1, batch, n), np.float32)
+
+
 def chunks_for(batch: int, work: int) -> int:
     """In how many shares to run, each in a thread; ``work`` is the number of matrix elements per environment.
 

@@ -53,7 +53,7 @@ class Backlog(NamedTuple):
     """Room for ``MOST_HELD`` updates of the trace that have been put off, the oldest first.
 
     decays, gains: (MOST_HELD, width)
-    reads: (MOST_HELD, N), the activations that each step read
+    reads: (MOST_HELD, N), their presynaptic activations
     """
 
     decays: np.ndarray
@@ -64,7 +64,7 @@ class Backlog(NamedTuple):
 class Step(NamedTuple):
     """A step on the way back: vectors of its update (``inverse`` is 1 / decay) and dL/dpre, (width,) each.
 
-    now, before: (N,), the activations that this step reads and those that the one before it reads
+    now, before: (N,), the presynaptic activations of its update and of that of the step before
     """
 
     decay: np.ndarray
@@ -83,6 +83,17 @@ class Earlier(NamedTuple):
     gain: np.ndarray
 
 
+class Inner(NamedTuple):
+    """The inner steps of a step on the way back, where there are several.
+
+    errors: (core_steps * width,), dL/dpre of each, one after the other
+    reads: (core_steps, N), the activations that each reads
+    """
+
+    errors: np.ndarray
+    reads: np.ndarray
+
+
 class Later(NamedTuple):
     """dL/dpre (width,) of the step after, and the activations (N,) that it read."""
 
@@ -94,7 +105,7 @@ class Held(NamedTuple):
     """Room for consecutive steps on the way back, the latest first, in which the clamp holds every neuron.
 
     decays, gains, inverses: (MOST_HELD, width), of their updates
-    reads: (MOST_HELD + 1, N), the activations that each of them reads, and then those of the step before them
+    reads: (MOST_HELD + 1, N), their presynaptic activations, and then those of the step before them
     dgains, ddecays: (MOST_HELD, width), become dL/dg and dL/dd
     rows: (N, lanes), becomes the lanes of the gradient of what the earliest of them reads
     """
@@ -114,6 +125,7 @@ class History(NamedTuple):
     hidden: (B, N), the activations before the first step
     starts: (T, B) bool
     y: (T, B, N)
+    recalls: (T, core_steps - 1, B, N), the activations of the inner steps before the last
     traces: (K + 1, B, packed), the trace before some steps (and before a reset there), and at the end; empty
         if there will be no backward pass
     firsts: (K,), those steps; the first is 0
@@ -124,6 +136,7 @@ class History(NamedTuple):
     hidden: np.ndarray
     starts: np.ndarray
     y: np.ndarray
+    recalls: np.ndarray
     traces: np.ndarray
     firsts: np.ndarray
     places: np.ndarray

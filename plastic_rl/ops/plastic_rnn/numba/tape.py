@@ -40,7 +40,14 @@ class NumbaTape:
         self.counts = memory.no_repeats(self.steps)
         firsts, places, _ = memory.no_plan(self.steps)
         self.history = History(
-            self.hidden.numpy(), starts.numpy(), y.numpy(), memory.no_traces(), firsts, places, self.counts
+            self.hidden.numpy(),
+            starts.numpy(),
+            y.numpy(),
+            memory.recalls(1, *y.shape),
+            memory.no_traces(),
+            firsts,
+            places,
+            self.counts,
         )
         self.chunks = memory.chunks_for(self.batch, self.n * self.n)
         self.resets = 0
@@ -52,7 +59,12 @@ class NumbaTape:
         traces = self.history.traces
         if traces.shape[0] != plan.firsts.size + 1:
             traces = memory.store(plan, self.batch, self.n)
-        self.history = self.history._replace(traces=traces, firsts=plan.firsts, places=plan.places)
+        recalls = self.history.recalls
+        if recalls.shape[1] != params.core_steps - 1:
+            recalls = memory.recalls(params.core_steps, *self.y.shape)
+        self.history = self.history._replace(
+            recalls=recalls, traces=traces, firsts=plan.firsts, places=plan.places
+        )
         self.prepared = memory.prepare(params)
         self.decay.fill(1)
         self.gain.fill(0)

@@ -88,6 +88,16 @@ def release(mask, dpre):
 
 @inner
 def presynaptic(t, b, history, out):
+    """Into out (N,): what the last inner step of step t reads, the presynaptic activations of its update."""
+    recalls = history.recalls.shape[1]
+    if recalls > 0:
+        copy(history.recalls[t, recalls - 1, b], out)
+    else:
+        first_reads(t, b, history, out)
+
+
+@inner
+def first_reads(t, b, history, out):
     """Into out (N,): the activations that step t reads, those of the step before or zeros after a reset."""
     if history.starts[t, b]:
         fill(out, ZERO)
