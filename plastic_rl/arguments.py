@@ -6,9 +6,10 @@ Each names the argument, what was given and what is allowed. This module imports
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection
 from numbers import Integral, Real
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from gymnasium import spaces
 
@@ -16,6 +17,58 @@ PLAIN_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiB
 """What actions and observations may be; observations also a Dict of these."""
 
 _PLAIN_NAMES = "Box, Discrete, MultiDiscrete or MultiBinary"
+
+
+class Number(NamedTuple):
+    """The values a number may take, all of them finite; ``above`` excludes the lower bound itself."""
+
+    kind: type[int] | type[float]
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+
+    def allows(self, value: object) -> bool:
+        """Whether the value is such a number; as a whole number, 5.0 is one, too."""
+        if not is_number(value):
+            return False
+        try:
+            finite = math.isfinite(value)
+        except OverflowError:  # a whole number beyond the largest float
+            return False
+        if not finite or (self.kind is int and value != int(value)):
+            return False
+        return self.low <= value <= self.high and not (self.above and value == self.low)
+
+    def __str__(self) -> str:
+        what = "an integer" if self.kind is int else "a finite number"
+        if self.low > -math.inf and self.high < math.inf:
+            return f"{what} from {self.low} to {self.high}"
+        return what + (
+            f" {'above' if self.above else 'of at least'} {self.low}" if self.low > -math.inf else ""
+        )
+
+
+NUMBERS = {
+    "n_envs": Number(int, 1),
+    "n_timesteps": Number(int, 1),
+    "total_timesteps": Number(int, 0),
+    "n_steps": Number(int, 1),
+    "batch_size": Number(int, 1),
+    "n_epochs": Number(int, 1),
+    "stats_window_size": Number(int, 1, sys.maxsize),  # a deque's
+    "sde_sample_freq": Number(int, -1),
+    "learning_rate": Number(float, 0, above=True),
+    "gamma": Number(float, 0, 1),
+    "gae_lambda": Number(float, 0, 1),
+    "ent_coef": Number(float),
+    "vf_coef": Number(float),
+    "max_grad_norm": Number(float, 0, above=True),
+    "rms_prop_eps": Number(float, 0, above=True),
+    "clip_range": Number(float, 0, above=True),
+    "clip_range_vf": Number(float, 0, above=True),
+    "target_kl": Number(float, 0, above=True),
+}
+"""What the algorithms' numbers may be, in Python as on the command line."""
 
 
 def is_integer(value: object) -> TypeGuard[int]:
@@ -59,6 +112,18 @@ def check_scale(name: str, value: object) -> float:
     if not is_number(value) or not 0 <= value < math.inf:
         raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
     return float(value)
+
+
+def check_number(name: str, value: Any) -> Any:
+    """Return the value as the int or float that the name has in `NUMBERS`.
+
+    Raises:
+        ValueError: it is none, or outside the range there.
+    """
+    number = NUMBERS[name]
+    if not number.allows(value):
+        raise ValueError(f"{name} must be {number}, got {value!r}")
+    return number.kind(value)
 
 
 def check_open_fraction(name: str, value: object) -> float:
@@ -127,3 +192,20 @@ def check_action_space(space: spaces.Space[Any]) -> None:
     """
     if not isinstance(space, PLAIN_SPACES):
         raise NotImplementedError(f"actions must be {_PLAIN_NAMES}, got {space}")
+
+
+def check_starts_at_zero(name: str, space: spaces.Space[Any]) -> None:
+    """Refuse integers that do not count from 0: networks, buffers and losses here do.
+
+    Raises:
+        ValueError: a Discrete or MultiDiscrete starts elsewhere; also as a part of a Dict.
+    """
+    parts = space.items() if isinstance(space, spaces.Dict) else [("", space)]
+    for key, part in parts:
+        if isinstance(part, spaces.Discrete | spaces.MultiDiscrete) and (part.start != 0).any():
+            wrapper = "TransformAction" if "action" in name else "TransformObservation"
+            where = f" part {key!r}" if key else ""
+            raise ValueError(
+                f"{name}{where} must start at 0, got {part} with start={part.start}: shift it, as with "
+                f"gymnasium.wrappers.{wrapper}"
+            )

@@ -14,6 +14,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
     CombinedExtractor,
@@ -35,6 +36,10 @@ from plastic_rl.policies.state import PolicyState, StatefulPolicy, as_policy_sta
 AnyState: TypeAlias = PolicyState | tuple[Any, ...] | None
 # The width of the hidden layers that SB3's default learning rates are made for.
 SB3_WIDTH = 64
+
+
+# Below this the kernels of SB3's ``NatureCNN``, 8, 4 and 3 wide with strides 4, 2 and 1, find no place.
+SMALLEST_IMAGE = 36
 
 
 class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
@@ -175,6 +180,15 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
         y_vf, critic = _run_core(self.critic_core, vf_features, state.critic, episode_starts)
         return y_pi, y_vf, PolicyState(actor, critic)
 
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """Make an extractor; see SB3.
+
+        Raises:
+            ValueError: images are too small for SB3's convolutions.
+        """
+        check_image_size(self.features_extractor_class, self.observation_space)
+        return super().make_features_extractor()
+
     def reset_noise(self, n_envs: int = 1) -> None:
         """Draw new noise for gSDE, without a graph: acting with it is no part of a loss."""
         with torch.no_grad():
@@ -306,6 +320,25 @@ class PlasticMultiInputPolicy(PlasticPolicy):
 MlpPolicy = PlasticPolicy
 CnnPolicy = PlasticCnnPolicy
 MultiInputPolicy = PlasticMultiInputPolicy
+
+
+def check_image_size(extractor: type[BaseFeaturesExtractor], space: spaces.Space[Any]) -> None:
+    """Refuse images that the convolutions of SB3's extractors cannot slide over.
+
+    Raises:
+        ValueError: an image is smaller than `SMALLEST_IMAGE` pixels in height or width.
+    """
+    parts: list[tuple[str, spaces.Space[Any]]] = [("", space)] if extractor is NatureCNN else []
+    if extractor is CombinedExtractor and isinstance(space, spaces.Dict):
+        parts = list(space.items())
+    for key, part in parts:
+        if is_image_space(part) and min(part.shape[1:]) < SMALLEST_IMAGE:  # type: ignore[index]
+            where = f" part {key!r}" if key else ""
+            raise ValueError(
+                f"observation_space{where} must be images of at least {SMALLEST_IMAGE} x {SMALLEST_IMAGE} "
+                f"pixels for NatureCNN, got channels, height and width {part.shape}: take MlpPolicy, or give "
+                "policy_kwargs a features_extractor_class of your own"
+            )
 
 
 def _run_core(

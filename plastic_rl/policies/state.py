@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
 
 from plastic_rl.ops.plastic_rnn import map_state, take_rows, tensors
+from plastic_rl.policies.dtype import check_default_dtype
 from plastic_rl.policies.finite import find_bad_number
 
 
@@ -40,6 +41,10 @@ class PolicyState(NamedTuple):
 
 class StatefulPolicy(BasePolicy):
     """A policy whose ``predict`` takes a recurrent state and returns it; the policy itself holds none."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        check_default_dtype()
+        super().__init__(*args, **kwargs)
 
     @abstractmethod
     def initial_memory(self, n_envs: int) -> Any:

@@ -4,17 +4,16 @@ import copy
 import importlib
 import inspect
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import yaml
 from gymnasium.envs.registration import load_env_creator
 
-from plastic_rl.arguments import split_env_id
+from plastic_rl.arguments import NUMBERS, check_number, split_env_id
 from plastic_rl.envs.tasks.episodic import EpisodicTaskEnv
 from plastic_rl.runs.plain_yaml import check_names, load_yaml, merge
 
@@ -36,47 +35,6 @@ _NOT_HYPERPARAMS |= {"rollout_buffer_class", "rollout_buffer_kwargs", "loss_fn"}
 _SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 
 
-class _Number(NamedTuple):
-    """The values a number may take; `above` excludes the lower bound itself."""
-
-    kind: type[int] | type[float]
-    low: float = -math.inf
-    high: float = math.inf
-    above: bool = False
-
-    def allows(self, value: float) -> bool:
-        try:
-            finite = math.isfinite(value)
-        except OverflowError:  # a whole number beyond the largest float
-            return False
-        return finite and self.low <= value <= self.high and not (self.above and value == self.low)
-
-    def __str__(self) -> str:
-        bounds = ["a whole number" if self.kind is int else "a number"]
-        bounds += [f"{'above' if self.above else 'at least'} {self.low}"] if self.low > -math.inf else []
-        bounds += [f"at most {self.high}"] if self.high < math.inf else []
-        return ", ".join(bounds)
-
-
-_NUMBERS = {
-    "n_envs": _Number(int, 1),
-    "n_timesteps": _Number(int, 1),
-    "n_steps": _Number(int, 1),
-    "batch_size": _Number(int, 1),
-    "n_epochs": _Number(int, 1),
-    "stats_window_size": _Number(int, 1, sys.maxsize),  # a deque's
-    "sde_sample_freq": _Number(int, -1),
-    "learning_rate": _Number(float, 0, above=True),
-    "gamma": _Number(float, 0, 1),
-    "gae_lambda": _Number(float, 0, 1),
-    "ent_coef": _Number(float),
-    "vf_coef": _Number(float),
-    "max_grad_norm": _Number(float, 0, above=True),
-    "rms_prop_eps": _Number(float, 0, above=True),
-    "clip_range": _Number(float, 0, above=True),
-    "clip_range_vf": _Number(float, 0, above=True),
-    "target_kl": _Number(float, 0, above=True),
-}
 _OTHERS = {
     "use_rms_prop": (bool, "true or false"),
     "use_sde": (bool, "true or false"),
@@ -277,13 +235,8 @@ def _checked(key: str, value: Any) -> Any:
         if not isinstance(value, kind):
             raise ValueError(f"{key} must be {name}; got {value!r}")
         return value
-    if key in _NUMBERS:
-        number = _NUMBERS[key]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not number.allows(value):
-            raise ValueError(f"{key} must be {number}; got {value!r}")
-        if number.kind is int and not float(value).is_integer():
-            raise ValueError(f"{key} must be {number}; got {value!r}")
-        return number.kind(value)
+    if key in NUMBERS:
+        return check_number(key, value)
     return value
 
 

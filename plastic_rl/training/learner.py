@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+import gymnasium as gym
 import torch
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
+
+from plastic_rl.arguments import NUMBERS, check_number
+from plastic_rl.policies.dtype import check_default_dtype
+
+_WANTED = "env must be a gymnasium.Env, its id, or a VecEnv of Stable-Baselines3"
+
+
+def check_env(env: Any) -> None:
+    """Make sure that this is an environment that Stable-Baselines3 takes.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(env, VectorEnv):
+        name = type(env).__name__
+        raise ValueError(f"{_WANTED}, got the batched {name}: give plastic_rl.GymnasiumVecEnv(env)")
+    if isinstance(env, type):
+        raise ValueError(f"{_WANTED}, got the class {env.__name__}: make one of it, {env.__name__}(...)")
+    # OpenAI's Gym, which Stable-Baselines3 translates, cannot be known where it is not installed.
+    older = getattr(sys.modules.get("gym"), "Env", gym.Env)
+    if not isinstance(env, gym.Env | VecEnv | older):
+        function = ": call it" if callable(env) else ""
+        raise ValueError(f"{_WANTED}, got {env!r}{function}")
 
 
 class GradientLearner(BaseAlgorithm):
@@ -17,6 +45,31 @@ class GradientLearner(BaseAlgorithm):
     """
 
     max_grad_norm: Any
+
+    def _check_arguments(self) -> None:
+        """Make sure that the arguments that are numbers lie in their ranges, also those of a saved model.
+
+        Raises:
+            ValueError: one does not, named; there is no environment to make a network for; or torch does not
+                compute in float32.
+        """
+        check_default_dtype()
+        if getattr(self, "observation_space", None) is None:
+            raise ValueError(f"{_WANTED}, got None")
+        for name in NUMBERS:
+            value = getattr(self, name, None)
+            # Schedules are functions; None switches off what it can be given for.
+            if name != "n_envs" and value is not None and not callable(value):
+                setattr(self, name, check_number(name, value))
+        check_number("stats_window_size", self._stats_window_size)
+
+    def _setup_learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        return super()._setup_learn(check_number("total_timesteps", total_timesteps), *args, **kwargs)
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        check_env(env)
+        return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def gradient_step(self, loss: Tensor) -> float:
         """Change the policy's parameters by one step of its optimiser.

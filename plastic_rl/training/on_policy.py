@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor, nn
 
-from plastic_rl.arguments import check_count, check_observation_space
+from plastic_rl.arguments import check_observation_space, check_starts_at_zero
 from plastic_rl.ops.plastic_rnn import torch_in_one_thread
 from plastic_rl.policies import (
     CnnPolicy,
@@ -31,7 +31,7 @@ from plastic_rl.policies import (
 )
 from plastic_rl.policies.transfer import CoreTransfer, load_core
 from plastic_rl.training.bad_numbers import LastObservation, can_be_bad, find_in_rollout
-from plastic_rl.training.learner import GradientLearner
+from plastic_rl.training.learner import GradientLearner, check_env
 from plastic_rl.training.rollout import RolloutRecorder, can_record
 from plastic_rl.training.rollout_data import Rollout, time_major_actions
 
@@ -54,16 +54,19 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        check_env(env)
         # Stable-Baselines3 itself checks the kind of the action space.
         check_observation_space(env.observation_space)
         if isinstance(env.action_space, spaces.MultiDiscrete) and env.action_space.nvec.ndim > 1:
             raise NotImplementedError(
                 f"actions of a MultiDiscrete must have one dimension, got {env.action_space}"
             )
+        check_starts_at_zero("observation_space", env.observation_space)
+        check_starts_at_zero("action_space", env.action_space)
         return OnPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
-        self.n_steps = check_count("n_steps", self.n_steps)
+        self._check_arguments()
         super()._setup_model()
         # The state before the next step, and the one before the first step of the rollout in the buffer.
         self._state: PolicyState | None = None
@@ -90,10 +93,14 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         if tb_log_name in {base.__name__ for base in type(self).__mro__}:
             # The default of the class that learn() is inherited from.
             tb_log_name = type(self).__name__
-        if isinstance(self.policy, PlasticPolicy) and (reset_num_timesteps or self._last_obs is None):
+        fresh = reset_num_timesteps or self._last_obs is None
+        prepared = super()._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        if fresh and isinstance(self.policy, PlasticPolicy):
             # New episodes begin, whatever is left of the old ones.
             self._state = self.policy.initial_state(self.n_envs)
-        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        return prepared
 
     def train(self) -> None:
         """Improve the policy on the rollout in the buffer; see `update`.

@@ -14,7 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import nn
 
-from plastic_rl.arguments import check_count, check_positive
+from plastic_rl.arguments import check_number
 from plastic_rl.policies import PlasticPolicy
 from plastic_rl.training.on_policy import PlasticOnPolicyAlgorithm
 from plastic_rl.training.rollout_data import Rollout
@@ -97,7 +97,7 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
-        n_steps = check_count("n_steps", n_steps)
+        n_steps = check_number("n_steps", n_steps)
         super().__init__(
             policy,
             env,
@@ -106,11 +106,11 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
             # PPO's own checks are of minibatches of single steps.
             batch_size=n_steps,
             normalize_advantage=False,
-            n_epochs=check_count("n_epochs", n_epochs),
+            n_epochs=n_epochs,
             gamma=gamma,
             gae_lambda=gae_lambda,
-            clip_range=_check_range("clip_range", clip_range),
-            clip_range_vf=None if clip_range_vf is None else _check_range("clip_range_vf", clip_range_vf),
+            clip_range=clip_range,
+            clip_range_vf=clip_range_vf,
             ent_coef=ent_coef,
             vf_coef=vf_coef,
             max_grad_norm=max_grad_norm,
@@ -118,7 +118,7 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
             sde_sample_freq=sde_sample_freq,
             rollout_buffer_class=rollout_buffer_class,
             rollout_buffer_kwargs=rollout_buffer_kwargs,
-            target_kl=None if target_kl is None else check_positive("target_kl", target_kl),
+            target_kl=target_kl,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
             policy_kwargs=policy_kwargs,
@@ -204,13 +204,9 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
             self.logger.record("train/clip_range_vf", clip_range_vf)
 
 
-def _check_range(name: str, value: float | Schedule) -> float | Schedule:
-    return value if callable(value) else check_positive(name, value)
-
-
 def _check_batch_size(batch_size: int, n_steps: int, n_envs: float) -> int:
     """Return it, if it is whole sequences of some of the environments; else a ValueError."""
-    batch_size = check_count("batch_size", batch_size)
+    batch_size = check_number("batch_size", batch_size)
     below, rest = divmod(batch_size, n_steps)
     if rest:
         below = max(1, below)

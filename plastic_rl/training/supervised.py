@@ -8,7 +8,6 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
@@ -16,7 +15,6 @@ from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from plastic_rl.arguments import check_count, is_number
 from plastic_rl.envs import Episodes
 from plastic_rl.policies.supervised import (
     AutoassociatorPolicy,
@@ -130,18 +128,12 @@ class SupervisedMetaLearner(GradientLearner):
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        wrapped = BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
+        wrapped = GradientLearner._wrap_env(env, verbose, monitor_wrapper)
         task_of(wrapped)
         return wrapped
 
     def _setup_model(self) -> None:
-        self.batch_size = check_count("batch_size", self.batch_size)
-        rate = self.learning_rate
-        if not callable(rate) and (not is_number(rate) or not 0 < rate < float("inf")):
-            raise ValueError(f"learning_rate must be a finite number above 0 or a function, got {rate!r}")
-        norm = self.max_grad_norm
-        if norm is not None and (not is_number(norm) or not norm > 0):
-            raise ValueError(f"max_grad_norm must be a number above 0 or None, got {norm!r}")
+        self._check_arguments()
         if not issubclass(self.policy_class, SupervisedPolicy):
             raise ValueError(
                 f"policy must be a subclass of SupervisedPolicy, got {self.policy_class.__name__}"

@@ -80,7 +80,7 @@ BAD_INPUT = [
     (MAZE + "--config unknown_key.yml", "unknown key 'n_stepz' in entry 'default' of unknown_key.yml"),
     (MAZE + "--hyperparams n_stepz:5", "unknown key 'n_stepz'"),
     (MAZE + "--hyperparams n_steps", "'n_steps' is not of the form key:value"),
-    (MAZE + "--hyperparams n_steps:0", "n_steps must be a whole number, at least 1; got 0"),
+    (MAZE + "--hyperparams n_steps:0", "n_steps must be an integer of at least 1, got 0"),
     (MAZE + "--hyperparams policy_kwargs.rule:hepp", "rule must be one of hebb, oja"),
     (MAZE + "--hyperparams policy_kwargs.eta:0", "eta must lie"),
     (MAZE + "--hyperparams policy_kwargs.eta:1.0", "eta must lie"),

@@ -197,7 +197,7 @@ def test_watching(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--algo", "supervised"], "env must be an EpisodicTaskEnv"),
         (
             ["--algo", "supervised", "--hyperparams", "batch_size:0"],
-            "batch_size must be a whole number, at least 1",
+            "batch_size must be an integer of at least 1",
         ),
         (["--algo", "supervised", "--hyperparams", "loss_fn:x"], "unknown key 'loss_fn'"),
         (["--algo", "supervised", "--hyperparams", "policy:MlpPolicy"], "unknown policy 'MlpPolicy'"),
