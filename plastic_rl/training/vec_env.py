@@ -16,13 +16,14 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from plastic_rl.arguments import check_action_space, check_count, check_observation_space, split_env_id
 
+_BATCH_KEYS = ("num_envs", "vectorization_mode")  # what make_vec adds to a specification's arguments
 _FINAL_KEYS = ("final_obs", "final_info")  # of the episodes that ended in this step
 
 
@@ -38,13 +39,20 @@ class GymnasiumVecEnv(VecEnv):
     Attributes and methods belong to the batch as a whole: `get_attr` returns the same value for every index,
     `set_attr` and `env_method` refuse to act on some of the environments only.
 
+    Where an episode has ended in a batch that resets itself at the next step (NEXT_STEP, Gymnasium's own
+    default), that environment is reset at once: the step that only resets, whose action nobody takes, is
+    never made. `SyncVectorEnv` and `AsyncVectorEnv` can do that. Any other batch that `gymnasium.make_vec`
+    made, and that no wrapper surrounds, is closed and made again from its specification as a `SyncVectorEnv`.
+
     Args:
-        env: the batched environment, with SAME_STEP as its `metadata["autoreset_mode"]`. Observations are
-            `Box`, `Discrete`, `MultiDiscrete`, `MultiBinary` or a `Dict` of those; actions one of the four.
+        env: the batched environment, with SAME_STEP or NEXT_STEP as its `metadata["autoreset_mode"]`.
+            Observations are `Box`, `Discrete`, `MultiDiscrete`, `MultiBinary` or a `Dict` of those; actions
+            one of the four.
 
     Raises:
         TypeError: `env` is no `VectorEnv`.
-        ValueError: the environment resets itself in another mode.
+        ValueError: the environment resets itself in another mode, or at the next step without a way to reset
+            some environments before.
         NotImplementedError: an observation or action space of another kind.
     """
 
@@ -52,8 +60,14 @@ class GymnasiumVecEnv(VecEnv):
         if not isinstance(env, VectorEnv):
             raise TypeError(f"env must be a gymnasium.vector.VectorEnv, got {type(env).__name__}")
         mode = env.metadata.get("autoreset_mode")
-        if mode != AutoresetMode.SAME_STEP:
-            raise ValueError(f"env must reset itself in the mode {AutoresetMode.SAME_STEP}, got {mode}")
+        if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
+            raise ValueError(
+                f"env must reset itself in the mode {AutoresetMode.SAME_STEP} or {AutoresetMode.NEXT_STEP}, "
+                f"got {mode}"
+            )
+        self._resets_next_step = mode == AutoresetMode.NEXT_STEP
+        if self._resets_next_step:
+            env = _with_partial_resets(env)
         check_observation_space(env.single_observation_space)
         check_action_space(env.single_action_space)
         self.env = env
@@ -87,17 +101,28 @@ class GymnasiumVecEnv(VecEnv):
         dones = np.logical_or(terminated, truncated)
         now = {key: column for key, column in batch_info.items() if key.lstrip("_") not in _FINAL_KEYS}
         infos = _split_infos(now, self.num_envs)
+        rewards = np.array(rewards, dtype=np.float32)
+        cut_off = (truncated & ~terminated).tolist()
         if np.count_nonzero(dones):
-            final_infos = _split_infos(batch_info.get("final_info", {}), self.num_envs)
+            if self._resets_next_step:
+                # Before anything is written into the arrays that hold the last observations.
+                final_obs, final_infos = _copy_observation(self.observation_space, observations), infos
+                observations, now = self.env.reset(options={"reset_mask": dones})
+                infos = _split_infos(now, self.num_envs)
+                for i in np.flatnonzero(~dones).tolist():
+                    infos[i] = final_infos[i]
+            else:
+                final_obs = batch_info["final_obs"]
+                final_infos = _split_infos(batch_info.get("final_info", {}), self.num_envs)
             for i in np.flatnonzero(dones).tolist():
                 # In a step that ends with a reset the plain keys are about the new episode.
                 self.reset_infos[i], infos[i] = infos[i], final_infos[i]
-                last = _row(batch_info["final_obs"], i)
-                infos[i]["terminal_observation"] = _copy_observation(self.observation_space, last)
-        for info, cut_off in zip(infos, (truncated & ~terminated).tolist(), strict=True):
-            info["TimeLimit.truncated"] = cut_off
+                last = _copy_observation(self.observation_space, _row(final_obs, i))
+                infos[i]["terminal_observation"] = last
+        for info, is_cut_off in zip(infos, cut_off, strict=True):
+            info["TimeLimit.truncated"] = is_cut_off
         observations = _copy_observation(self.observation_space, observations)
-        return observations, np.array(rewards, dtype=np.float32), dones, infos
+        return observations, rewards, dones, infos
 
     def close(self) -> None:
         """Close the batched environment."""
@@ -253,6 +278,28 @@ def _batched_metadata(env_id: str) -> dict[str, Any]:
     while isinstance(creator, functools.partial):
         creator = creator.func
     return getattr(creator, "metadata", {})
+
+
+def _with_partial_resets(env: VectorEnv) -> VectorEnv:
+    """Return the batch, or one like it, where some of its environments alone can be reset.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv):
+        return env
+    spec = getattr(env, "spec", None)
+    if isinstance(env, VectorWrapper) or spec is None or spec.entry_point is None:
+        raise ValueError(
+            f"env must reset itself in the mode {AutoresetMode.SAME_STEP}, or be a SyncVectorEnv, an "
+            f"AsyncVectorEnv, or made by gymnasium.make_vec without wrappers, got {env} "
+            f"in the mode {AutoresetMode.NEXT_STEP}"
+        )
+    kwargs = {key: value for key, value in spec.kwargs.items() if key not in _BATCH_KEYS}
+    mode = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+    again = gym.make_vec(spec.id, env.num_envs, "sync", vector_kwargs=mode, **kwargs)
+    env.close()
+    return again
 
 
 def _row(batch: Any, i: int) -> Any:

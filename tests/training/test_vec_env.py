@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from stable_baselines3 import A2C
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
@@ -193,10 +193,55 @@ def test_returned_arrays_and_infos_are_the_callers(kind):
     assert "extra" not in infos[0]
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
-def test_other_autoreset_modes_are_refused(mode):
-    with pytest.raises(ValueError, match=f"SAME_STEP, got {mode}"):
-        adapted(autoreset_mode=mode)
+def test_other_autoreset_modes_are_refused():
+    with pytest.raises(ValueError, match=r"SAME_STEP or .*NEXT_STEP, got AutoresetMode\.DISABLED"):
+        adapted(autoreset_mode=AutoresetMode.DISABLED)
+
+
+def test_next_step_resets_without_a_way_to_reset_some_are_refused():
+    env = OwnFormat("box")
+    env.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+    with pytest.raises(ValueError, match=r"SAME_STEP, or be a SyncVectorEnv.* in the mode .*NEXT_STEP"):
+        GymnasiumVecEnv(env)
+
+
+@pytest.mark.parametrize("batch", [SyncVectorEnv, AsyncVectorEnv])
+def test_next_step_resets_give_the_same_episodes(batch):
+    venv = VecMonitor(GymnasiumVecEnv(batch([Walk, Walk], autoreset_mode=AutoresetMode.NEXT_STEP)))
+    theirs = VecMonitor(DummyVecEnv([Walk, Walk]))
+    assert_same(venv.reset(), theirs.reset())
+    rng = np.random.default_rng(0)
+    lengths = []
+    for _ in range(60):
+        actions = rng.choice(3, size=2, p=[0.6, 0.3, 0.1])
+        ours, wanted = venv.step(actions), theirs.step(actions)
+        for infos in (ours[3], wanted[3]):
+            for info in infos:
+                if "episode" in info:
+                    info["episode"].pop("t")
+                    lengths.append(info["episode"]["l"])
+        assert_same(ours, wanted)
+        assert_same(venv.venv.reset_infos, theirs.venv.reset_infos)
+    venv.close()
+    assert len(set(lengths)) > 2
+
+
+def test_a_batch_of_make_vec_that_resets_at_the_next_step():
+    venv = GymnasiumVecEnv(gym.make_vec("CartPole-v1", num_envs=3, max_episode_steps=9))
+    venv.seed(0)
+    venv.reset()
+    steps = np.zeros(3, int)
+    lengths = []
+    for _ in range(100):
+        _, rewards, dones, infos = venv.step(np.zeros(3, int))
+        steps += 1
+        assert (rewards == 1).all()
+        for i in np.flatnonzero(dones):
+            fell = abs(infos[i]["terminal_observation"][2]) > 12 / 180 * np.pi
+            assert infos[i]["TimeLimit.truncated"] == (not fell)
+            lengths.append(int(steps[i]))
+            steps[i] = 0
+    assert set(lengths) == {8, 9}
 
 
 def test_what_is_no_vector_env_is_refused():
