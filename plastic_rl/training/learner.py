@@ -58,6 +58,9 @@ class GradientLearner(BaseAlgorithm):
             raise ValueError(f"{_WANTED}, got None")
         for name in NUMBERS:
             value = getattr(self, name, None)
+            if name == "learning_rate" and value == 0 and hasattr(self, "lr_schedule"):
+                # Only a loaded model has its schedule by now: RL-Zoo gives those that only play a rate of 0.
+                continue
             # Schedules are functions; None switches off what it can be given for.
             if name != "n_envs" and value is not None and not callable(value):
                 setattr(self, name, check_number(name, value))

@@ -1,5 +1,7 @@
 """What an algorithm cannot be made of is named at construction: environments, spaces, numbers."""
 
+from pathlib import Path
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -164,3 +166,9 @@ def test_another_precision_by_default(double_precision, policy, tmp_path):
             load(tmp_path / name)
     with pytest.raises(ValueError, match=r"default dtype must be torch.float32"):
         SupervisedMetaLearner("AutoassociatorPolicy", "plastic_rl:PlasticPatternMemory-v0")
+
+
+def test_a_loaded_model_that_only_plays_may_have_a_rate_of_0(tmp_path: Path) -> None:
+    PlasticA2C("MlpPolicy", "CartPole-v1", policy_kwargs=SMALL).save(tmp_path / "model")
+    model = PlasticA2C.load(tmp_path / "model", custom_objects={"learning_rate": 0.0})
+    assert model.learning_rate == 0
