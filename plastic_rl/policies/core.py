@@ -60,15 +60,11 @@ class CoreRecorder(Protocol):
 
     Attributes:
         activations: (T * B, N), of the steps taken, without gradients.
-        initial_state: the state that the rollout began with.
         state: the state after the last step taken, a copy.
     """
 
     @property
     def activations(self) -> Tensor: ...  # noqa: D102
-
-    @property
-    def initial_state(self) -> Any: ...  # noqa: D102
 
     @property
     def state(self) -> Any: ...  # noqa: D102

@@ -40,11 +40,6 @@ class PlasticRecorder:
         return self.recording.y.flatten(0, 1)
 
     @property
-    def initial_state(self) -> PlasticState:
-        """See `CoreRecorder`."""
-        return self.recording.initial_state
-
-    @property
     def state(self) -> PlasticState:
         """See `CoreRecorder`."""
         return self.recording.state

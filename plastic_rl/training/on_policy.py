@@ -132,9 +132,8 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
 
     def last_rollout(self) -> Rollout:
         """The rollout in the buffer, as a loss needs it."""
-        state = self._rollout_state if self._recorder is None else self._recorder.initial_state
-        assert state is not None
-        return Rollout.from_buffer(self.rollout_buffer, state, self._recorder)
+        assert self._rollout_state is not None
+        return Rollout.from_buffer(self.rollout_buffer, self._rollout_state, self._recorder)
 
     def record_update(self, policy: PlasticPolicy) -> None:
         """Log what every algorithm logs after an update."""
@@ -199,7 +198,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         if self.use_sde:
             policy.reset_noise(env.num_envs)
         recorder = self._start_recording(policy, rollout_buffer, n_rollout_steps)
-        self._rollout_state = self._state if recorder is None else None
+        self._rollout_state = self._state
         pending = torch.zeros(env.num_envs)
         ended: list[LastObservation] = []
         check_last = can_be_bad(self.observation_space)

@@ -120,12 +120,6 @@ class RolloutRecorder:
         return [(id(parameter), parameter._version) for parameter in self.policy.parameters()]
 
     @property
-    def initial_state(self) -> PolicyState:
-        """The state that the rollout began with."""
-        critic = None if self._critic is None else self._critic.initial_state
-        return PolicyState(self._actor.initial_state, critic)
-
-    @property
     def state(self) -> PolicyState:
         """The state after the last step taken, a copy."""
         return PolicyState(self._actor.state, None if self._critic is None else self._critic.state)

@@ -268,7 +268,7 @@ def test_a_diverged_training_stops_before_it_spoils_the_parameters(any_spaces):
     model.learn(1, reset_num_timesteps=False)
     assert model.num_timesteps == 16
     assert state.abs().max() > 0
-    assert model._recorder.initial_state.actor.hidden.abs().max() == 0
+    assert model._rollout_state.actor.hidden.abs().max() == 0
 
 
 def test_loading_onto_other_spaces_is_refused(tmp_path):

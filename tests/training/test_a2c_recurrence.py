@@ -77,7 +77,7 @@ def collect(model):
     assert model.collect_rollouts(model.env, model._callback, model.rollout_buffer, model.n_steps)
     buffer = model.rollout_buffer
     names = ("observations", "actions", "episode_starts", "log_probs", "values", "rewards", "returns")
-    start = model._rollout_state if model._recorder is None else model._recorder.initial_state
+    start = model._rollout_state
     return {name: getattr(buffer, name).copy() for name in names}, start
 
 
