@@ -1,6 +1,7 @@
 """Arguments that several commands have, and what may be typed for them. The help needs no torch."""
 
 import argparse
+import math
 from pathlib import Path
 
 
@@ -22,6 +23,17 @@ def whole_number(text: str) -> int:
         return int(text) if text.lstrip("+-").isdecimal() else int(number)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, at least 0."""
+    try:
+        number = float(text)
+        if not 0 <= number < math.inf:
+            raise ValueError
+        return number
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, at least 0") from None
 
 
 def add_env_kwargs(command: argparse.ArgumentParser) -> None:

@@ -4,11 +4,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn, Protocol
 
 import plastic_rl
 from plastic_rl.cli import catalogue, data, evaluate, plot, train, watch
 from plastic_rl.cli.errors import CommandError
+from plastic_rl.cli.stops import Stopped
+from plastic_rl.runs.output import drop_output
 
 
 class Command(Protocol):
@@ -49,8 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process if not given.
 
     Returns:
-        The exit code: 0, 2 for bad input (one line on stderr), 130 after Ctrl-C, 141 where whoever reads the
-        output, like ``head``, has stopped reading.
+        The exit code: 0; 1 for a training whose model could not be saved; 2 for bad input (one line on
+        stderr); 130, 143 or 129 for one that SIGINT (Ctrl-C), SIGTERM or SIGHUP has ended; 141 where whoever
+        reads the output, like ``head``, has stopped reading, which ends no training.
     """
     # Torch's threads otherwise spin while they wait, which brings training to a crawl as soon as another
     # program wants one of the cores. It is read when torch is imported, which the commands do when they run.
@@ -65,19 +69,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise  # another pipe than that of the output
         return 141
     except CommandError as error:
-        print(f"plastic-rl: error: {' '.join(str(error).split())}", file=sys.stderr)
+        _complain(f"error: {' '.join(str(error).split())}")
         return 2
+    except Stopped as stop:
+        _complain(str(stop))
+        return stop.exit_code
     except KeyboardInterrupt:
-        print("plastic-rl: interrupted", file=sys.stderr)
+        _complain("interrupted")
         return 130
 
 
+def _complain(text: str) -> None:
+    with suppress(OSError):  # the terminal may be closed
+        print(f"plastic-rl: {text}", file=sys.stderr)
+
+
 def _drop_output() -> bool:
-    """Whether nobody reads the output any more; Python then finds nothing left to write when it ends."""
+    """Whether nobody reads the output any more; if so, it is dropped."""
     try:
         print(flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return True
     return False
 

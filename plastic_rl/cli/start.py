@@ -2,13 +2,17 @@
 
 import argparse
 import secrets
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.session import Session
+from plastic_rl.cli.stops import Stops
 from plastic_rl.cli.user_input import (
     arguments_fit,
     bad_input,
@@ -18,7 +22,9 @@ from plastic_rl.cli.user_input import (
     same_env,
 )
 from plastic_rl.runs import folder as runs
+from plastic_rl.runs.callbacks import SAVE_EVERY
 from plastic_rl.runs.hyperparams import RunConfig, algorithm_class, default_algorithm, load_config
+from plastic_rl.runs.lock import locked
 from plastic_rl.runs.plain_yaml import parse_pairs
 from plastic_rl.runs.record import MAX_SEED, RunRecord
 from plastic_rl.tracking.options import TrackingOptions
@@ -29,7 +35,7 @@ from plastic_rl.training.description import describe
 _FIXED = ("algo", "config", "n_envs", "env_kwargs", "hyperparams", "seed", "output")
 
 
-def new(arguments: argparse.Namespace, tracking: TrackingOptions) -> int:
+def new(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) -> int:
     """Train a new agent; the exit code."""
     with bad_input(ValueError, OSError, ImportError):
         env_kwargs = parse_pairs(arguments.env_kwargs)
@@ -40,8 +46,6 @@ def new(arguments: argparse.Namespace, tracking: TrackingOptions) -> int:
         runs.check_new_folder(folder)
         plans = planned(tracking, folder, {})
     env = make_env(config.env_id, env_kwargs, config.n_envs, seed)
-    with arguments_fit(config.hyperparams.get("policy_kwargs") or {}, "policy_kwargs"):
-        model = algorithm_class(config.algo)(env=env, seed=seed, device=device, **config.kwargs())
     record = RunRecord(
         env_id=config.env_id,
         env_kwargs=env_kwargs,
@@ -55,19 +59,31 @@ def new(arguments: argparse.Namespace, tracking: TrackingOptions) -> int:
         versions=runs.versions(),
         others=plans,
     )
-    with bad_input(OSError):
-        runs.create_folder(folder, record)
-    # From here on the run can be resumed, whatever happens to this process.
-    runs.save_model(model, folder / runs.MODEL)
-    return Session(model, folder, record).run(plans)
+    model = _untrained(record, env, config.source)
+    with ExitStack() as held:
+        with bad_input(OSError):
+            runs.create_folder(folder, record)
+            held.enter_context(locked(folder))
+            # From here on the run can be resumed with what it began with.
+            runs.save_model(model, folder / runs.MODEL)
+        return Session(model, folder, record, stops, _save_every(arguments)).run(plans)
 
 
-def resumed(arguments: argparse.Namespace, tracking: TrackingOptions) -> int:
+def resumed(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) -> int:
     """Go on with the run in a folder; the exit code."""
     folder: Path = arguments.resume
     for name in _FIXED:
         if getattr(arguments, name) not in (None, []):
             raise CommandError(f"--{name.replace('_', '-')} is fixed for a run that is resumed")
+    with ExitStack() as held:
+        with bad_input(ValueError, OSError):
+            runs.read_config(folder)  # the lock is a file in the folder, which should be a run's
+            held.enter_context(locked(folder))
+        return _go_on(arguments, tracking, stops)
+
+
+def _go_on(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) -> int:
+    folder: Path = arguments.resume
     with bad_input(ValueError, OSError, ImportError):
         record = runs.read_config(folder)
         if arguments.env_id and not same_env(arguments.env_id, record.env_id):
@@ -77,12 +93,16 @@ def resumed(arguments: argparse.Namespace, tracking: TrackingOptions) -> int:
                 raise CommandError(f"--timesteps must be at least 1, not {arguments.timesteps}")
             record = replace(record, n_timesteps=arguments.timesteps)
         record = replace(record, device=checked_device(arguments.device or record.device))
-        path = runs.find_model(folder)
         plans = planned(tracking, folder, record.others)
         record = replace(record, others={**record.others, **plans})
     env = make_env(record.env_id, record.env_kwargs, record.n_envs, record.seed)
-    with bad_input(ValueError, OSError):
-        model = runs.load_model(path, record.algo, env, record.device)
+    path = folder / runs.MODEL
+    if path.is_file():
+        with bad_input(ValueError, OSError):
+            model = runs.load_model(path, record.algo, env, record.device)
+    else:
+        # Its first process died before it could save anything.
+        model = _untrained(record, env, folder / runs.CONFIG)
     done, total = model.num_timesteps, record.n_timesteps
     if done >= total:
         env.close()
@@ -96,11 +116,33 @@ def resumed(arguments: argparse.Namespace, tracking: TrackingOptions) -> int:
         monitor = runs.trimmed_monitor(folder, getattr(model, "logged_episodes", 0))
         runs.update_config(folder, record)
         runs.write_monitor(folder, monitor)
-    if not describe(model).resumes_exactly:
+        if not path.is_file():
+            runs.save_model(model, path)
+    if done and not describe(model).resumes_exactly:
         # Loading a model seeds it as at the start of the run: without a new seed it would see the same
         # episodes.
         model.set_random_seed(int(np.random.SeedSequence([record.seed, done]).generate_state(1)[0] // 2))
-    return Session(model, folder, record, rows).run(plans)
+    return Session(model, folder, record, stops, _save_every(arguments), rows).run(plans)
+
+
+def _untrained(record: RunRecord, env: VecEnv, source: Path) -> BaseAlgorithm:
+    """The model that a run begins with."""
+    config = RunConfig(
+        env_id=record.env_id,
+        algo=record.algo,
+        n_envs=record.n_envs,
+        n_timesteps=record.n_timesteps,
+        hyperparams=record.hyperparams,
+        source=source,
+    )
+    with arguments_fit(record.hyperparams.get("policy_kwargs") or {}, "policy_kwargs"):
+        return algorithm_class(record.algo)(
+            env=env, seed=record.seed, device=record.device, **config.kwargs()
+        )
+
+
+def _save_every(arguments: argparse.Namespace) -> float:
+    return SAVE_EVERY if arguments.save_every is None else arguments.save_every
 
 
 def _config(arguments: argparse.Namespace, env_kwargs: dict[str, object]) -> RunConfig:

@@ -3,8 +3,9 @@
 import argparse
 from typing import Any
 
-from plastic_rl.cli.arguments import add_env_kwargs, path, whole_number
+from plastic_rl.cli.arguments import add_env_kwargs, path, seconds, whole_number
 from plastic_rl.cli.errors import CommandError
+from plastic_rl.cli.stops import Stops
 from plastic_rl.runs.hyperparams import ALGORITHMS
 from plastic_rl.tracking.options import DEFAULT_TRACKER, TRACKERS, TrackingOptions, option_flag
 
@@ -46,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", metavar="FOLDER", type=path, help="default: runs/<algorithm>/<environment>_<number>"
     )
     parser.add_argument("--resume", metavar="FOLDER", type=path, help="go on with the run in this folder")
+    parser.add_argument(
+        "--save-every",
+        type=seconds,
+        metavar="SECONDS",
+        help="how often the model is saved during the training (default: 180); at its end it always is",
+    )
     _add_tracking(parser)
 
 
@@ -53,10 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Train a new agent or go on with an old one."""
     if arguments.resume is None and arguments.env_id is None:
         raise CommandError("train needs an ENV_ID, or --resume FOLDER")
-    from plastic_rl.cli import start
+    with Stops() as stops:
+        from plastic_rl.cli import start
 
-    begin = start.new if arguments.resume is None else start.resumed
-    return begin(arguments, _tracking_options(arguments))
+        begin = start.new if arguments.resume is None else start.resumed
+        return begin(arguments, _tracking_options(arguments), stops)
 
 
 def _add_tracking(parser: argparse.ArgumentParser) -> None:

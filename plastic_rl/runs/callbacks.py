@@ -1,30 +1,44 @@
 """Callbacks of the command line, usable with any Stable-Baselines3 algorithm."""
 
+import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.monitor import ResultsWriter
 from stable_baselines3.common.utils import safe_mean
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from plastic_rl.runs.folder import MONITOR, read_monitor, save_model
+from plastic_rl.runs.logs import Note, TextLog
+from plastic_rl.runs.output import say, unread
+
+SAVE_EVERY = 180.0
+"""Seconds between two saves of a training's model."""
 
 
 class SaveModelCallback(BaseCallback):
     """Save the model every few minutes, between two rollouts, so that a killed run can be resumed.
 
+    A model that cannot be saved, as on a full disk, is a note: the one before stays, the next one is tried.
+
     Args:
         path: the model file; it always holds a whole model.
-        every: seconds between two saves.
+        every: seconds between two saves; 0 is before every rollout.
+        note: is told what could not be saved.
+
+    Attributes:
+        saved_steps: those of the model that was saved last; None before that.
     """
 
-    def __init__(self, path: str | Path, every: float = 180.0) -> None:
+    def __init__(self, path: str | Path, every: float = SAVE_EVERY, note: Note = say) -> None:
         super().__init__()
         self.path = Path(path)
         self.every = every
+        self.saved_steps: int | None = None
+        self._note = note
         self._last_save = 0.0
 
     def _on_training_start(self) -> None:
@@ -32,10 +46,41 @@ class SaveModelCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         if time.monotonic() - self._last_save >= self.every:
-            save_model(self.model, self.path)
+            try:
+                save_model(self.model, self.path)
+                self.saved_steps = self.num_timesteps
+            except OSError as error:
+                self._note(f"Note: step {self.num_timesteps:,} was not saved: {error.strerror or error}")
             self._last_save = time.monotonic()
 
     def _on_step(self) -> bool:
+        return True
+
+
+class StopCallback(BaseCallback):
+    """Ask at every step and before every rollout whether the training is to stop.
+
+    Args:
+        check: is told whether this is between two rollouts, and raises to stop.
+        begun: is called once, after the first step: what came before it, compiling say, left nothing to save.
+    """
+
+    def __init__(self, check: Callable[[bool], object], begun: Callable[[], object]) -> None:
+        super().__init__()
+        self._check, self._begun = check, begun
+        self._steps = 0
+
+    def _on_training_start(self) -> None:
+        self._steps = 0
+
+    def _on_rollout_start(self) -> None:
+        self._check(True)
+
+    def _on_step(self) -> bool:
+        self._steps += 1
+        if self._steps == 1:
+            self._begun()
+        self._check(False)
         return True
 
 
@@ -49,13 +94,15 @@ class EpisodeLogCallback(BaseCallback):
     Args:
         folder: the run's folder.
         env_id: the environment's id, for the file's header.
+        note: is told when the file cannot be written any more.
     """
 
-    def __init__(self, folder: str | Path, env_id: str) -> None:
+    def __init__(self, folder: str | Path, env_id: str, note: Note = say) -> None:
         super().__init__()
         self.folder = Path(folder)
         self.env_id = env_id
-        self._writer: ResultsWriter | None = None
+        self._note = note
+        self._log: TextLog | None = None
         self._start = 0.0
         self._episodes = 0
 
@@ -66,19 +113,20 @@ class EpisodeLogCallback(BaseCallback):
             times = read_monitor(path)["t"]
             self._episodes = len(times)
             elapsed = float(times[-1]) if len(times) else 0.0
-        header: dict[str, float | str] = {"t_start": time.time(), "env_id": self.env_id}
-        self._writer = ResultsWriter(str(path), header, override_existing=not path.is_file())
+        self._log = TextLog(path, self._note)
+        if self._log.is_empty:
+            header = json.dumps({"t_start": time.time(), "env_id": self.env_id})
+            self._log.add(f"#{header}\nr,l,t\n")
         self._start = time.monotonic() - elapsed
 
     def _on_step(self) -> bool:
         if self.locals["dones"].any():
-            assert self._writer is not None
+            assert self._log is not None
             seconds = round(time.monotonic() - self._start, 6)
-            for info in self.locals["infos"]:
-                if "episode" in info:
-                    episode = info["episode"]
-                    self._writer.write_row({"r": episode["r"], "l": episode["l"], "t": seconds})
-                    self._episodes += 1
+            ended = [info["episode"] for info in self.locals["infos"] if "episode" in info]
+            rows = "".join(f"{episode['r']!s},{episode['l']!s},{seconds}\n" for episode in ended)
+            if self._log.add(rows):
+                self._episodes += len(ended)
             self.model.logged_episodes = self._episodes  # type: ignore[attr-defined]
         return True
 
@@ -87,9 +135,9 @@ class EpisodeLogCallback(BaseCallback):
 
     def close(self) -> None:
         """Close the file; for a training that ended with an exception."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
 
 class ProgressCallback(BaseCallback):
@@ -112,19 +160,21 @@ class ProgressCallback(BaseCallback):
     def _on_training_start(self) -> None:
         self._start_steps = self.num_timesteps
         self._start = self._last_line = time.monotonic()
-        if sys.stdout.isatty() and _columns() > 0:
-            self._bar = tqdm(
-                total=self._total(),
-                initial=self.num_timesteps,
-                unit="step",
-                unit_scale=True,
-                dynamic_ncols=True,
-                file=sys.stdout,
-            )
+        with unread():
+            if sys.stdout.isatty() and _columns() > 0:
+                self._bar = tqdm(
+                    total=self._total(),
+                    initial=self.num_timesteps,
+                    unit="step",
+                    unit_scale=True,
+                    dynamic_ncols=True,
+                    file=sys.stdout,
+                )
 
     def _on_step(self) -> bool:
         if self._bar is not None:
-            self._bar.update(min(self.num_timesteps, self._total()) - self._bar.n)
+            with unread():
+                self._bar.update(min(self.num_timesteps, self._total()) - self._bar.n)
         return True
 
     def _on_rollout_end(self) -> None:
@@ -132,7 +182,7 @@ class ProgressCallback(BaseCallback):
             self._bar.set_postfix_str(self._returns(), refresh=False)
         elif time.monotonic() - self._last_line >= self.every:
             self._last_line = time.monotonic()
-            print(self._line(), flush=True)
+            say(self._line())
 
     def _on_training_end(self) -> None:
         self.close()
@@ -140,8 +190,9 @@ class ProgressCallback(BaseCallback):
     def close(self) -> None:
         """Leave the bar or the last line standing; for a training that ended with an exception."""
         if self._bar is not None:
-            self._bar.set_postfix_str(self._returns(), refresh=False)
-            self._bar.close()
+            with unread():
+                self._bar.set_postfix_str(self._returns(), refresh=False)
+                self._bar.close()
             self._bar = None
 
     def _total(self) -> int:

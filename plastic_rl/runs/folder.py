@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import CSVOutputFormat, Logger
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.arguments import split_env_id
 from plastic_rl.files import atomic
 from plastic_rl.runs.hyperparams import algorithm_class
+from plastic_rl.runs.logs import ProgressLog
 from plastic_rl.runs.record import RunRecord
 
 MODEL = "model.zip"
@@ -196,6 +197,7 @@ def trimmed_monitor(folder: Path, episodes: int) -> str:
     if not path.exists():
         return ""
     text = "".join(_read_text(path).splitlines(keepends=True)[: 2 + episodes])
+    text = _whole_lines(text)
     _parse_monitor(path, text)
     return text
 
@@ -217,7 +219,7 @@ def read_progress(folder: Path, num_timesteps: int) -> list[dict[str, str]]:
     if not path.exists():
         return []
     try:
-        reader = csv.DictReader(io.StringIO(_read_text(path)), strict=True)
+        reader = csv.DictReader(io.StringIO(_whole_lines(_read_text(path))), strict=True)
         rows = list(reader)
         # A training that was stopped before its first row leaves an empty file.
         if reader.fieldnames and _STEPS_COLUMN not in reader.fieldnames:
@@ -231,13 +233,7 @@ def read_progress(folder: Path, num_timesteps: int) -> list[dict[str, str]]:
 
 def progress_logger(folder: Path, old: Sequence[Mapping[str, str]] = ()) -> Logger:
     """A Stable-Baselines3 logger that writes ``progress.csv``, after the `old` rows."""
-    output = CSVOutputFormat(str(folder / PROGRESS))
-    if old:
-        output.keys = list(old[0])
-        writer = csv.DictWriter(output.file, output.keys, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(old)
-    return Logger(folder=str(folder), output_formats=[output])
+    return Logger(folder=str(folder), output_formats=[ProgressLog(folder / PROGRESS, old)])
 
 
 def _parse_monitor(path: Path, text: str) -> tuple[float, np.ndarray]:
@@ -268,6 +264,11 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not text: {error}") from error
+
+
+def _whole_lines(text: str) -> str:
+    """Without a last line that was cut off, as by a loss of power."""
+    return text[: text.rfind("\n") + 1]
 
 
 def _replace_text(path: Path, text: str) -> None:

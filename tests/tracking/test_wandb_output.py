@@ -221,6 +221,8 @@ def test_a_training_outlives_the_process_of_wandb(
     killed: list[int] = []
 
     class Kill(BaseCallback):
+        saved_steps = None
+
         def _on_step(self) -> bool:
             if self.num_timesteps == 3000:
                 command = ["ps", "-o", "pid=,comm=", "--ppid", str(os.getpid())]
@@ -229,7 +231,7 @@ def test_a_training_outlives_the_process_of_wandb(
                 os.kill(killed[0], getattr(signal, name))
             return True
 
-    monkeypatch.setattr(commands, "SaveModelCallback", lambda path: Kill())
+    monkeypatch.setattr(commands, "SaveModelCallback", lambda path, every: Kill())
     monkeypatch.setattr(tracking, "_PATIENCE", 0.5)
     monkeypatch.setattr(tracking, "FINISH_TIMEOUT", 0.5)
     assert train(tmp_path / "run", "--track", "--wandb-mode", "offline") == 0
