@@ -11,6 +11,8 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from plastic_rl.training.masks import as_agent
+
 
 class RenderError(ValueError):
     """The environment cannot be drawn: it has no ``rgb_array`` mode, or drawing fails."""
@@ -42,6 +44,8 @@ def play(
 ) -> Iterator[Step]:
     """Let an agent act from the start of an episode on, its recurrent state handed on from step to step.
 
+    Actions that the environments rule out by a method ``action_masks()`` are not taken.
+
     Args:
         model: any Stable-Baselines3 model.
         env: where it acts.
@@ -53,11 +57,12 @@ def play(
     Yields:
         Every step, after it was taken.
     """
+    agent = as_agent(model, env)
     observations, state, starts = env.reset(), None, np.ones(env.num_envs, dtype=bool)
     for t in range(max_steps):
         if before is not None:
             before(t, observations, state)
-        actions, state = model.predict(observations, state, starts, deterministic)  # type: ignore[arg-type]
+        actions, state = agent.predict(observations, state, starts, deterministic)
         observations, rewards, starts, infos = env.step(actions)
         yield Step(rewards, starts, infos, state)
 

@@ -29,6 +29,7 @@ from plastic_rl.arguments import check_count, check_positive
 from plastic_rl.ops.plastic_rnn import batch_size
 from plastic_rl.policies.core import RecurrentCore, check_core
 from plastic_rl.policies.core_options import split_options
+from plastic_rl.policies.masking import mask_distribution
 from plastic_rl.policies.plastic_rnn import PlasticRNN
 from plastic_rl.policies.state import PolicyState, StatefulPolicy, as_policy_state, starts_tensor
 
@@ -207,6 +208,13 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
         """The distribution over actions, given activations of the actor's core, (K, N)."""
         return self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(y))
 
+    def allowed_actions(self, y: Tensor, action_masks: Tensor | None) -> Distribution:
+        """`action_distribution` without the actions that are masked. action_masks: (K, M) bool."""
+        distribution = self.action_distribution(y)
+        if action_masks is None:
+            return distribution
+        return mask_distribution(distribution, self.action_space, action_masks)
+
     def values(self, y: Tensor) -> Tensor:
         """The values (K, 1), given activations of the critic's core, (K, N)."""
         return self.value_net(self.mlp_extractor.forward_critic(y))
@@ -217,16 +225,18 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
         state: AnyState = None,
         episode_starts: Tensor | np.ndarray | None = None,
         deterministic: bool = False,
+        action_masks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, PolicyState]:
         """Act for one step.
 
         obs: (B, ...)
         state: of B environments, as in `run_cores`, None for zeros
         episode_starts: (B,), true where the state is zeroed first
+        action_masks: (B, M) bool, true where an action is allowed; see `plastic_rl.policies.masking`
         returns: actions (B, ...), values (B, 1), log-probabilities (B,), new state
         """
         y_pi, y_vf, state = self.run_cores(obs, state, episode_starts)
-        distribution = self.action_distribution(y_pi)
+        distribution = self.allowed_actions(y_pi, action_masks)
         actions = distribution.get_actions(deterministic=deterministic)
         log_prob = distribution.log_prob(actions)
         actions = actions.reshape((-1, *self.action_space.shape))  # type: ignore[misc]
@@ -238,6 +248,7 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
         actions: Tensor,
         state: AnyState = None,
         episode_starts: Tensor | np.ndarray | None = None,
+        action_masks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values, log-probabilities and entropy of actions taken in a sequence.
 
@@ -245,29 +256,38 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
         actions: (T * B, ...)
         state: of B environments before the first step, as in `run_cores`, None for zeros and T = 1
         episode_starts: (T, B)
+        action_masks: (T * B, M) bool, of when the actions were taken
         returns: values (T * B, 1), log-probabilities (T * B,), entropy (T * B,) or None
         """
         y_pi, y_vf, _ = self.run_cores(obs, state, episode_starts)
-        return self.evaluate_activations(y_pi, y_vf, actions)
+        return self.evaluate_activations(y_pi, y_vf, actions, action_masks)
 
     def evaluate_activations(
-        self, y_pi: Tensor, y_vf: Tensor, actions: Tensor
+        self, y_pi: Tensor, y_vf: Tensor, actions: Tensor, action_masks: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values, log-probabilities and entropy, given the activations of the cores, each (K, N)."""
-        distribution = self.action_distribution(y_pi)
+        distribution = self.allowed_actions(y_pi, action_masks)
         return self.values(y_vf), distribution.log_prob(actions), distribution.entropy()
 
     def get_distribution(
-        self, obs: PyTorchObs, state: AnyState = None, episode_starts: Tensor | np.ndarray | None = None
+        self,
+        obs: PyTorchObs,
+        state: AnyState = None,
+        episode_starts: Tensor | np.ndarray | None = None,
+        action_masks: Tensor | None = None,
     ) -> Distribution:
-        """The distribution over actions at one step. obs: (B, ...), state: as in `run_cores`.
+        """The distribution over actions at one step.
+
+        obs: (B, ...)
+        state: as in `run_cores`
+        action_masks: (B, M) bool, true where an action is allowed
 
         What ``predict`` returned is enough, also where the critic has a core of its own.
         """
         if state is not None:
             state = self._with_critic(as_policy_state(state, self.initial_state))
         y_pi, _, _ = self.run_cores(obs, state, episode_starts)
-        return self.action_distribution(y_pi)
+        return self.allowed_actions(y_pi, action_masks)
 
     def predict_values(
         self, obs: PyTorchObs, state: AnyState = None, episode_starts: Tensor | np.ndarray | None = None
@@ -291,11 +311,16 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
         return self.core.initial_state(n_envs)
 
     def choose(
-        self, obs: PyTorchObs, memory: Any, episode_starts: Tensor | None, deterministic: bool
+        self,
+        obs: PyTorchObs,
+        memory: Any,
+        episode_starts: Tensor | None,
+        deterministic: bool,
+        action_masks: Tensor | None = None,
     ) -> tuple[np.ndarray, Any]:
         """See `StatefulPolicy`."""
         y, _, state = self.run_cores(obs, self._with_critic(PolicyState(memory)), episode_starts)
-        chosen = self.action_distribution(y).get_actions(deterministic=deterministic)
+        chosen = self.allowed_actions(y, action_masks).get_actions(deterministic=deterministic)
         actions = chosen.cpu().numpy().reshape((-1, *self.action_space.shape))  # type: ignore[misc, arg-type]
         if isinstance(self.action_space, spaces.Box):
             if self.squash_output:

@@ -15,6 +15,7 @@ from torch import Tensor
 from plastic_rl.ops.plastic_rnn import map_state, take_rows, tensors
 from plastic_rl.policies.dtype import check_default_dtype
 from plastic_rl.policies.finite import find_bad_number
+from plastic_rl.policies.masking import check_masks
 
 
 class PolicyState(NamedTuple):
@@ -52,13 +53,19 @@ class StatefulPolicy(BasePolicy):
 
     @abstractmethod
     def choose(
-        self, obs: PyTorchObs, memory: Any, episode_starts: Tensor | None, deterministic: bool
+        self,
+        obs: PyTorchObs,
+        memory: Any,
+        episode_starts: Tensor | None,
+        deterministic: bool,
+        action_masks: Tensor | None = None,
     ) -> tuple[np.ndarray, Any]:
         """Act for one step, without gradients.
 
         obs: (B, ...)
         memory: of B environments; it may be overwritten
         episode_starts: (B,), true where the memory is emptied first
+        action_masks: (B, M) bool, true where an action is allowed
         returns: actions (B, *action shape), new memory
         """
 
@@ -68,6 +75,7 @@ class StatefulPolicy(BasePolicy):
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
         """Choose actions; the recurrent state goes in and comes out as NumPy arrays.
 
@@ -77,13 +85,15 @@ class StatefulPolicy(BasePolicy):
                 is not changed.
             episode_start: (B,) or one for all, true where an episode starts: the state of that row is zeroed.
             deterministic: the most probable action instead of a sampled one.
+            action_masks: (B, M), true where an action is allowed, as sb3-contrib's ``get_action_masks(env)``
+                returns them; None allows all. See ``plastic_rl.policies.masking.check_masks``.
 
         Returns:
             The actions, and the state to hand to the next call.
 
         Raises:
-            ValueError: ``state`` or ``episode_start`` does not fit the observation, or that holds NaN or an
-                infinity.
+            ValueError: ``state``, ``episode_start`` or ``action_masks`` does not fit the observation, that
+                holds NaN or an infinity, or a mask allows no action.
         """
         self.set_training_mode(False)
         _check_observation(observation)
@@ -95,8 +105,11 @@ class StatefulPolicy(BasePolicy):
         if state is not None:
             memory = as_tensors(state, like=memory)
         starts = _row_starts(starts_tensor(episode_start, self.device), n_envs)
+        masks = None
+        if action_masks is not None:
+            masks = torch.as_tensor(check_masks(action_masks, self.action_space, n_envs), device=self.device)
         with torch.no_grad():
-            actions, memory = self.choose(obs, memory, starts, deterministic)
+            actions, memory = self.choose(obs, memory, starts, deterministic, masks)
         if not vectorized:
             actions = actions.squeeze(axis=0)
         return actions, map_state(lambda part: part.detach().cpu().numpy(), memory)

@@ -114,9 +114,16 @@ class SupervisedPolicy(StatefulPolicy):
         return self.network.initial_state(n_envs)
 
     def choose(
-        self, obs: PyTorchObs, memory: NetworkState, episode_starts: Tensor | None, deterministic: bool
+        self,
+        obs: PyTorchObs,
+        memory: NetworkState,
+        episode_starts: Tensor | None,
+        deterministic: bool,
+        action_masks: Tensor | None = None,
     ) -> tuple[np.ndarray, NetworkState]:
-        """See `StatefulPolicy`."""
+        """See `StatefulPolicy`; an answer has no masks (ValueError)."""
+        if action_masks is not None:
+            raise ValueError("action_masks must be None: this network answers, and no answer is ruled out")
         if episode_starts is not None:
             memory = zero_rows(memory, episode_starts)
         outputs, memory = self.network.step(obs, memory)

@@ -3,6 +3,7 @@
 from plastic_rl.training.a2c import PlasticA2C
 from plastic_rl.training.evaluation import Evaluation, evaluate, evaluate_episodes
 from plastic_rl.training.learner import GradientLearner
+from plastic_rl.training.masks import MaskedAgent, MaskedEvalCallback
 from plastic_rl.training.on_policy import PlasticOnPolicyAlgorithm
 from plastic_rl.training.ppo import PlasticPPO
 from plastic_rl.training.rollout_data import Rollout
@@ -13,6 +14,8 @@ __all__ = [
     "Evaluation",
     "GradientLearner",
     "GymnasiumVecEnv",
+    "MaskedAgent",
+    "MaskedEvalCallback",
     "PlasticA2C",
     "PlasticOnPolicyAlgorithm",
     "PlasticPPO",

@@ -55,6 +55,8 @@ class PlasticA2C(PlasticOnPolicyAlgorithm, A2C):
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda``, ...
         _init_setup_model: whether the network is built at once.
+        use_masking: whether an environment with a method ``action_masks()`` is asked which actions it allows
+            (Discrete, MultiDiscrete and MultiBinary; see ``plastic_rl.policies.masking``).
 
     Raises:
         ValueError: ``n_steps`` below 1, or an argument of the policy outside its range.
@@ -85,6 +87,8 @@ class PlasticA2C(PlasticOnPolicyAlgorithm, A2C):
         seed: int | None = None,
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
+        *,
+        use_masking: bool = True,
     ) -> None:
         super().__init__(
             policy,
@@ -113,6 +117,7 @@ class PlasticA2C(PlasticOnPolicyAlgorithm, A2C):
         )
         self.rms_prop_eps = rms_prop_eps
         self.use_rms_prop = use_rms_prop
+        self.use_masking = use_masking
         if _init_setup_model:
             self._setup_model()
 

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.arguments import check_count
 from plastic_rl.training.episode_batches import task_of, to_tensors
+from plastic_rl.training.masks import as_agent
 from plastic_rl.training.supervised import SupervisedMetaLearner
 
 
@@ -38,6 +39,8 @@ def evaluate(
 ) -> Evaluation:
     """Play whole episodes and report the mean return with its 95 % interval.
 
+    Actions that the environments rule out by a method ``action_masks()`` are not taken.
+
     Args:
         model: any Stable-Baselines3 model; a recurrent one starts every episode with an empty state.
         env: a monitored vector environment.
@@ -49,8 +52,9 @@ def evaluate(
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, not {episodes}")
+    agent = as_agent(model, env)
     scores, _ = evaluate_policy(
-        model, env, n_eval_episodes=episodes, deterministic=deterministic, return_episode_rewards=True
+        agent, env, n_eval_episodes=episodes, deterministic=deterministic, return_episode_rewards=True
     )
     return _summary(np.asarray(scores))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,8 +33,15 @@ from plastic_rl.policies import (
 from plastic_rl.policies.transfer import CoreTransfer, load_core
 from plastic_rl.training.bad_numbers import LastObservation, can_be_bad, find_in_rollout
 from plastic_rl.training.learner import GradientLearner, check_env
+from plastic_rl.training.masks import RolloutMasks, check_masking
 from plastic_rl.training.rollout import RolloutRecorder, can_record
 from plastic_rl.training.rollout_data import Rollout, time_major_actions
+
+_WITHOUT_MASKS = (
+    "predict has no action_masks, though the model was trained with masks: invalid actions may be chosen. "
+    "Give it get_action_masks(env) of sb3_contrib.common.maskable.utils, and evaluate with MaskedAgent and "
+    "MaskedEvalCallback of plastic_rl.training"
+)
 
 
 class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
@@ -44,6 +52,9 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
     that of the SB3 algorithm behind this class among its bases, to whose own rollouts and updates a
     memoryless policy is left.
     """
+
+    # Whether environments with a method action_masks() are asked which actions they allow.
+    use_masking: bool = True
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         "MlpPolicy": MlpPolicy,
@@ -71,6 +82,8 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         # The state before the next step, and the one before the first step of the rollout in the buffer.
         self._state: PolicyState | None = None
         self._rollout_state: PolicyState | None = None
+        # What the environments allowed in that rollout, where they say so.
+        self._masks: RolloutMasks | None = None
         # Remembers the forward pass of the last rollout, as long as that serves as the training's.
         self._recorder: RolloutRecorder | None = None
         if isinstance(self.policy, PlasticPolicy):
@@ -80,7 +93,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
                 self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_state", "_rollout_state", "_recorder"]
+        return [*super()._excluded_save_params(), "_state", "_rollout_state", "_masks", "_recorder"]
 
     def _setup_learn(
         self,
@@ -94,6 +107,8 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
             # The default of the class that learn() is inherited from.
             tb_log_name = type(self).__name__
         fresh = reset_num_timesteps or self._last_obs is None
+        if self.use_masking and self.env is not None:
+            check_masking(self.env, self.policy)
         prepared = super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
@@ -133,7 +148,8 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
     def last_rollout(self) -> Rollout:
         """The rollout in the buffer, as a loss needs it."""
         assert self._rollout_state is not None
-        return Rollout.from_buffer(self.rollout_buffer, self._rollout_state, self._recorder)
+        masks = None if self._masks is None else self._masks.kept
+        return Rollout.from_buffer(self.rollout_buffer, self._rollout_state, self._recorder, masks)
 
     def record_update(self, policy: PlasticPolicy) -> None:
         """Log what every algorithm logs after an update."""
@@ -199,6 +215,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
             policy.reset_noise(env.num_envs)
         recorder = self._start_recording(policy, rollout_buffer, n_rollout_steps)
         self._rollout_state = self._state
+        self._masks = masks = RolloutMasks(env, n_rollout_steps, self.device, self.use_masking)
         pending = torch.zeros(env.num_envs)
         ended: list[LastObservation] = []
         check_last = can_be_bad(self.observation_space)
@@ -213,10 +230,13 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
                     with torch.no_grad():
                         obs_tensor = obs_as_tensor(obs, self.device)  # type: ignore[arg-type]
                         starts = self._starts_tensor(episode_starts)
+                        allowed = masks.read(n_steps)
                         if recorder is None:
-                            action_tensor, values, log_probs, state = policy(obs_tensor, self._state, starts)
+                            action_tensor, values, log_probs, state = policy(
+                                obs_tensor, self._state, starts, **allowed
+                            )
                         else:
-                            action_tensor = recorder.act(obs_tensor, starts)
+                            action_tensor = recorder.act(obs_tensor, starts, **allowed)
                     actions = action_tensor.cpu().numpy()
 
                     clipped_actions = self._to_env(actions)
@@ -252,7 +272,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         self._refuse_bad_numbers(rollout_buffer, n_rollout_steps, ended)
         with torch.no_grad():
             if recorder is not None:
-                recorder.fill(rollout_buffer, time_major_actions(rollout_buffer).flatten(0, 1))
+                recorder.fill(rollout_buffer, time_major_actions(rollout_buffer), masks.kept)
             last_obs = obs_as_tensor(new_obs, self.device)  # type: ignore[arg-type]
             last_values = policy.predict_values(last_obs, self._state, self._starts_tensor(dones))
         rollout_buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)
@@ -347,6 +367,23 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         with torch.no_grad():
             values = self.policy.predict_values(self.policy.obs_to_tensor(stacked)[0], state.rows(rows))  # type: ignore[call-arg]
         rewards[rows] += self.gamma * values.flatten().cpu().numpy()
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        action_masks: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Choose actions; see ``PlasticPolicy.predict``, and SB3's of a memoryless policy."""
+        if action_masks is None:
+            if self._masks is not None and self._masks.kept is not None:
+                warnings.warn(_WITHOUT_MASKS, stacklevel=2)
+            return super().predict(observation, state, episode_start, deterministic)
+        if not isinstance(self.policy, PlasticPolicy):
+            raise ValueError(f"action_masks must be None: {type(self.policy).__name__} takes none")
+        return self.policy.predict(observation, state, episode_start, deterministic, action_masks)
 
     def load_core(self, path: str | Path) -> CoreTransfer:
         """Take over the trained core of a saved model of any environment; all else stays as it is.

@@ -63,6 +63,8 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda``, ...
         _init_setup_model: whether the network is built at once.
+        use_masking: whether an environment with a method ``action_masks()`` is asked which actions it allows
+            (Discrete, MultiDiscrete and MultiBinary; see ``plastic_rl.policies.masking``).
 
     Raises:
         ValueError: an argument outside its range, named.
@@ -96,6 +98,8 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
         seed: int | None = None,
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
+        *,
+        use_masking: bool = True,
     ) -> None:
         n_steps = check_number("n_steps", n_steps)
         super().__init__(
@@ -128,6 +132,7 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
             _init_setup_model=False,
         )
         self.normalize_advantage = normalize_advantage
+        self.use_masking = use_masking
         self.batch_size = batch_size  # type: ignore[assignment]
         if issubclass(self.policy_class, PlasticPolicy):
             if batch_size is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import weakref
 
 import numpy as np
@@ -70,14 +71,17 @@ def _recorder(core: RecurrentCore, n_steps: int) -> CoreRecorder:
     return recorder
 
 
-def _sample_categorical(logits: Tensor) -> Tensor:
-    """Sample from softmax(logits), (B, A) to (B,), by the Gumbel-max trick.
+def _sample_categorical(logits: Tensor, action_masks: Tensor | None = None) -> Tensor:
+    """Sample from softmax(logits), (B, A) to (B,), by the Gumbel-max trick; only what (B, A) masks allow.
 
     The largest of logits + Gumbel noise (the negative logarithm of exponential noise) is distributed as a
     sample, at a third of the cost of building torch's distribution for every step of a rollout. Torch draws
     its samples from the same noise, so the same seed gives the same actions either way.
     """
-    return (logits - torch.empty_like(logits).exponential_().log_()).argmax(dim=-1)
+    noisy = logits - torch.empty_like(logits).exponential_().log_()
+    if action_masks is not None:
+        noisy = noisy.masked_fill(~action_masks, -math.inf)
+    return noisy.argmax(dim=-1)
 
 
 class RolloutRecorder:
@@ -124,39 +128,50 @@ class RolloutRecorder:
         """The state after the last step taken, a copy."""
         return PolicyState(self._actor.state, None if self._critic is None else self._critic.state)
 
-    def act(self, obs: PyTorchObs, episode_starts: Tensor) -> Tensor:
-        """Sample actions (B, ...) for one step. obs: (B, ...), episode_starts: (B,)."""
+    def act(self, obs: PyTorchObs, episode_starts: Tensor, action_masks: Tensor | None = None) -> Tensor:
+        """Sample actions (B, ...) for one step.
+
+        obs: (B, ...)
+        episode_starts: (B,)
+        action_masks: (B, M) bool, true where an action is allowed
+        """
         features = self.policy.extract_features(obs)
         pi_features, vf_features = features if isinstance(features, tuple) else (features, features)
         y = self._actor.step(pi_features, episode_starts)
         if self._critic is not None:
             self._critic.step(vf_features, episode_starts)
         if self._samples_categorical:
-            return _sample_categorical(self.policy.action_net(self.policy.mlp_extractor.forward_actor(y)))
-        actions = self.policy.action_distribution(y).get_actions()
+            logits = self.policy.action_net(self.policy.mlp_extractor.forward_actor(y))
+            return _sample_categorical(logits, action_masks)
+        actions = self.policy.allowed_actions(y, action_masks).get_actions()
         return actions.reshape((-1, *self.policy.action_space.shape))  # type: ignore[misc]
 
-    def fill(self, buffer: RolloutBuffer, actions: Tensor) -> None:
+    def fill(self, buffer: RolloutBuffer, actions: Tensor, action_masks: Tensor | None = None) -> None:
         """Write values and log-probabilities into the buffer, in one pass over all steps.
 
-        actions: (T * B, ...), time-major
+        actions: (T, B, ...)
+        action_masks: (T, B, M) bool
         """
         y_pi = self._actor.activations
         y_vf = y_pi if self._critic is None else self._critic.activations
-        values, log_probs, _ = self.policy.evaluate_activations(y_pi, y_vf, actions)
+        masks = None if action_masks is None else action_masks.flatten(0, 1)
+        values, log_probs, _ = self.policy.evaluate_activations(y_pi, y_vf, actions.flatten(0, 1), masks)
         np.copyto(buffer.values, values.reshape(buffer.values.shape).cpu().numpy())
         np.copyto(buffer.log_probs, log_probs.reshape(buffer.log_probs.shape).cpu().numpy())
         self._ready = True
 
-    def evaluate(self, obs: PyTorchObs, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def evaluate(
+        self, obs: PyTorchObs, actions: Tensor, action_masks: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """``PlasticPolicy.evaluate_actions`` of the recorded rollout, with gradients.
 
         obs: (T * B, ...), time-major
         actions: (T * B, ...)
+        action_masks: (T * B, M) bool
         """
         self._ready = False
         features = self.policy.extract_features(obs)
         pi_features, vf_features = features if isinstance(features, tuple) else (features, features)
         y_pi = self._actor.replay(pi_features)
         y_vf = y_pi if self._critic is None else self._critic.replay(vf_features)
-        return self.policy.evaluate_activations(y_pi, y_vf, actions)
+        return self.policy.evaluate_activations(y_pi, y_vf, actions, action_masks)

@@ -30,6 +30,7 @@ class Rollout:
         old_values: (T, B), by the policy that acted.
         old_log_prob: (T, B), of the actions by the policy that acted.
         recording: the forward pass of acting, where that serves the training, too.
+        action_masks: (T, B, M) bool, true where an action was allowed; None where all always were.
     """
 
     observations: PyTorchObs
@@ -41,10 +42,15 @@ class Rollout:
     old_values: Tensor
     old_log_prob: Tensor
     recording: RolloutRecorder | None = None
+    action_masks: Tensor | None = None
 
     @classmethod
     def from_buffer(
-        cls, buffer: RolloutBuffer, initial_state: PolicyState, recording: RolloutRecorder | None = None
+        cls,
+        buffer: RolloutBuffer,
+        initial_state: PolicyState,
+        recording: RolloutRecorder | None = None,
+        action_masks: Tensor | None = None,
     ) -> Rollout:
         """The rollout in a full buffer, on the buffer's device."""
         starts = torch.as_tensor(buffer.episode_starts, dtype=torch.bool, device=buffer.device)
@@ -63,6 +69,7 @@ class Rollout:
             old_values=estimates(buffer.values),
             old_log_prob=estimates(buffer.log_probs),
             recording=recording,
+            action_masks=action_masks,
         )
 
     @property
@@ -86,11 +93,13 @@ class Rollout:
         """
         obs = _map_observations(self.observations, lambda part: part.flatten(0, 1))
         actions = self.actions.flatten(0, 1)
+        # A policy of somebody's own need not know of masks where there are none.
+        masks = {} if self.action_masks is None else {"action_masks": self.action_masks.flatten(0, 1)}
         if self.recording is not None and self.recording.is_current():
-            values, log_prob, entropy = self.recording.evaluate(obs, actions)
+            values, log_prob, entropy = self.recording.evaluate(obs, actions, **masks)
         else:
             values, log_prob, entropy = policy.evaluate_actions(
-                obs, actions, self.initial_state, self.episode_starts
+                obs, actions, self.initial_state, self.episode_starts, **masks
             )
         shape = self.episode_starts.shape
         return (
@@ -114,6 +123,7 @@ class Rollout:
             returns=taken(self.returns),
             old_values=taken(self.old_values),
             old_log_prob=taken(self.old_log_prob),
+            action_masks=None if self.action_masks is None else taken(self.action_masks),
         )
 
     def split(self, n_groups: int, generator: torch.Generator | None = None) -> list[Rollout]:
