@@ -14,16 +14,13 @@ from __future__ import annotations
 import numpy as np
 
 from plastic_rl.ops.plastic_rnn.numba.compiling import assert_order, entry
-from plastic_rl.ops.plastic_rnn.numba.passes import (
+from plastic_rl.ops.plastic_rnn.numba.forward_passes import (
     forward_pair,
     forward_pass,
-    pack,
-    read_out,
     recall_pair,
     recall_pass,
-    settle,
-    unpack,
 )
+from plastic_rl.ops.plastic_rnn.numba.packed import pack, read_out, settle, unpack
 from plastic_rl.ops.plastic_rnn.numba.rows import read_out_rows, update_rows
 from plastic_rl.ops.plastic_rnn.numba.rules import coefficients, repeat
 from plastic_rl.ops.plastic_rnn.numba.simd import inner
@@ -39,6 +36,7 @@ from plastic_rl.ops.plastic_rnn.numba.vectors import (
     is_held,
     is_stored,
     presynaptic,
+    set_clamped,
 )
 
 
@@ -110,7 +108,7 @@ def recall(t, b, x, clamp_value, clamp_mask, history, weights, rule, trace, pre,
 def finish(t, b, clamp_value, clamp_mask, history, rule, decay, gain, pre, y):
     """Fire, and leave the update of the trace in (decay, gain)."""
     fire(pre, clamp_value, clamp_mask, rule, y, history.y[t, b])
-    coefficients(rule, y, decay, gain)
+    coefficients(rule, y, y, decay, gain)
     repeat(history.counts[t], decay, gain)
 
 
@@ -181,7 +179,7 @@ def hold(t, b, clamp_value, history, rule, trace, backlog, waiting, decay, gain,
     copy(clamp_value, history.y[t, b])
     for s in range(history.recalls.shape[1]):
         copy(clamp_value, history.recalls[t, s, b])
-    coefficients(rule, y, decay, gain)
+    coefficients(rule, y, y, decay, gain)
     repeat(history.counts[t], decay, gain)
     return waiting
 
@@ -198,9 +196,7 @@ def fire(pre, clamp_value, clamp_mask, rule, y, output):
     """The activations, clamped: into y (padded) and output (N,)."""
     n = output.size
     activate(pre, y, n, rule.activation)
-    for j in range(clamp_mask.size):
-        if clamp_mask[j]:
-            y[j] = clamp_value[j]
+    set_clamped(clamp_value, clamp_mask, y)
     copy(y[:n], output)
 
 
@@ -359,7 +355,7 @@ def step(
                 read_out_rows(w, alpha, plasticity, trace[b], hidden[b], pre)
             fire(pre, clamp_values[b], clamp_masks[b], rule, y, out[b])
         if trace.size > 0:
-            coefficients(rule, y, decay, gain)
+            coefficients(rule, y, y, decay, gain)
             update_rows(trace[b], rule.bound, decay, gain, hidden[b])
         copy(out[b], hidden[b])
 

@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from plastic_rl.ops.plastic_rnn.cells import get_cell
 from plastic_rl.ops.plastic_rnn.numba import forward as kernels
 from plastic_rl.ops.plastic_rnn.numba import gated_backward, gated_forward, memory, retroactive
-from plastic_rl.ops.plastic_rnn.numba.gated_cells import Gates
+from plastic_rl.ops.plastic_rnn.numba.gated_cells import CellsBack, Gates
 from plastic_rl.ops.plastic_rnn.numba.gradients import (
     Outgoing,
     downstream,
@@ -107,16 +107,10 @@ def step(
     hidden, trace, cell = dense.hidden, dense.trace, dense.cell
     batch, n = hidden.shape
     starts = memory.no_starts(batch) if episode_start is None else memory.as_array(episode_start)
-    if episode_start is not None:
-        hidden.masked_fill_(episode_start[:, None], 0.0)
-        cell.masked_fill_(episode_start[:, None], 0.0)
     values, masks = memory.no_step_clamp(batch)
     if clamp is not None:
         values, masks = memory.as_array(clamp[0]), memory.as_array(clamp[1])
-    recurrent = hidden.new_empty(batch, 0, n)
-    if params.w_gates is not None:
-        with torch.no_grad():
-            recurrent = (hidden @ params.w_gates).view(batch, -1, n)
+    w_gates = np.empty((n, 0), np.float32) if params.w_gates is None else memory.as_array(params.w_gates)
     alpha, plasticity = memory.no_matrix(), np.float32(0)
     if params.alpha is not None and params.alpha.dim() == 2:
         alpha = memory.as_array(params.alpha)
@@ -126,10 +120,9 @@ def step(
     both = _has_second(params)
     in_chunks(
         retroactive.retroactive_step if both else gated_forward.gated_step,
-        memory.chunks_for(batch, (1 + recurrent.shape[1]) * n * n),
+        memory.chunks_for(batch, (n + w_gates.shape[1]) * n),
         batch,
         memory.as_array(x),
-        recurrent.numpy(),
         starts,
         values,
         masks,
@@ -138,7 +131,9 @@ def step(
         *((dense.eligibility.numpy(),) if both else ()),
         cell.numpy(),
         out.numpy(),
+        params.core_steps,
         _code(params),
+        w_gates,
         memory.pad(params.b_u, n),
         memory.as_array(params.w),
         alpha,
@@ -275,20 +270,21 @@ def _gradients(
     )
     dx = np.empty((steps, batch, (1 + len(run.gates.w)) * n), np.float32)
     down_cell = np.empty_like(run.memory)
-    arguments = up, run.memory, up_cell, run.masks, history, run.fired
     size = memory.packed_size(n)
+    da = np.zeros((chunks, len(run.gates.w), memory.padded(n)), np.float32)
+    cells = CellsBack(run.gates, run.fired, run.memory, dx, da)
     if _has_second(params):
         up_second = memory.no_traces() if dsecond is None else memory.as_array(dsecond)
         dsecond = torch.empty(down.trace.shape)
         longest = np.bincount(history.places).max()
         both = (
             *(memory.staggered(place, chunks, size) for place in (2, 3)),
-            *(memory.staggered(place, chunks, n * LANES) for place in (5, 4)),
+            memory.staggered(5, chunks, n * LANES),
             *(memory.staggered(place, chunks, longest, size) for place in (2, 3)),
         )
         in_chunks(
-            retroactive.retroactive_backward, chunks, batch, up, up_second, *arguments[1:5], run.seconds,
-            run.fired, *prepared, run.gates, both, down, dsecond.numpy(), dx, down_cell,
+            retroactive.retroactive_backward, chunks, batch, up, up_second, up_cell, run.masks, history,
+            run.seconds, *prepared, cells, both, down, dsecond.numpy(), down_cell,
         )  # fmt: skip
     elif params.plastic:
         scratch = Scratch(
@@ -300,13 +296,13 @@ def _gradients(
             memory.staggered(2, chunks, 0 if run.undo else np.bincount(history.places).max(), size),
         )
         in_chunks(
-            gated_backward.gated_backward, chunks, batch, *arguments, *prepared, run.gates, run.undo, scratch,
-            down, dx, down_cell,
+            gated_backward.gated_backward, chunks, batch, up, run.masks, history, *prepared, run.undo, cells,
+            scratch, up_cell, down, down_cell,
         )  # fmt: skip
     else:
         in_chunks(
-            gated_backward.gated_plain_backward, chunks, batch, *arguments, run.w_transposed, prepared.rule,
-            run.gates, down, dx, down_cell,
+            gated_backward.gated_plain_backward, chunks, batch, up, run.masks, history, cells,
+            run.w_transposed, prepared.rule, up_cell, down, down_cell,
         )  # fmt: skip
     du = torch.from_numpy(down.pre)
     before = torch.cat((torch.from_numpy(history.hidden)[None], y[:-1]))

@@ -18,14 +18,16 @@ import numpy as np
 
 from plastic_rl.ops.plastic_rnn.cells import CELLS
 from plastic_rl.ops.plastic_rnn.numba import simd
-from plastic_rl.ops.plastic_rnn.numba.rules import (
-    MODULATED,
-    coefficients,
-    coefficients_backward,
-    modulation,
+from plastic_rl.ops.plastic_rnn.numba.simd import LANES, inlined, inner, load, splat, store
+from plastic_rl.ops.plastic_rnn.numba.vectors import (
+    ONE,
+    ZERO,
+    activate,
+    activate_backward,
+    copy,
+    fill,
+    set_clamped,
 )
-from plastic_rl.ops.plastic_rnn.numba.simd import LANES, inner, lane_sum, load, splat, store
-from plastic_rl.ops.plastic_rnn.numba.vectors import ONE, ZERO, activate, activate_backward, copy, fill
 
 RNN, GRU = CELLS["rnn"].code, CELLS["gru"].code
 # The block of the drive that belongs to the candidate, in every cell with gates; the others are the gates'.
@@ -43,6 +45,23 @@ class Gates(NamedTuple):
     code: int
     w: np.ndarray
     b_u: np.ndarray
+
+
+class CellsBack(NamedTuple):
+    """The cells of a sequence on the way back.
+
+    gates: with transposed weights
+    fired: (T core_steps, B, rows, width), one row for each inner step
+    memory: (B, N), c before the first step, or (B, 0)
+    dx: (T core_steps, B, (K + 1) N), becomes the gradients of the drive of each inner step
+    da: (chunks, K, width), or (K, width) of one of them, room for the gradients of the gates
+    """
+
+    gates: Gates
+    fired: np.ndarray
+    memory: np.ndarray
+    dx: np.ndarray
+    da: np.ndarray
 
 
 @inner
@@ -72,39 +91,46 @@ def fire_cell(code, activation, x, q, u, h, c, clamp_value, clamp_mask, fired, o
     x: (K + 1 times N,); q: (K, width), before the logistic function; u: overwritten
     h: (N,); c: becomes c'; fired: (rows, width), filled; out: (N,), becomes h', clamped
     """
-    n, width = out.size, u.size
-    y = fired[0]
     for k in range(q.shape[0]):
-        for j in range(0, width, LANES):
+        for j in range(0, u.size, LANES):
             store(fired[k + 1], j, simd.sigmoid(load(q[k], j)))
     if code == GRU:
-        r, z = fired[1], fired[2]
-        copy(u, fired[3])
-        first = CANDIDATE * n
-        for j in range(n):
-            u[j] = x[first + j] + r[j] * u[j]
-        activate(u, y, n, activation)
-        for j in range(n):
-            out[j] = z[j] * h[j] + (ONE - z[j]) * y[j]
+        fire_gru(activation, x, u, h, fired, out)
     elif code == RNN:
-        activate(u, y, n, activation)
-        for j in range(clamp_mask.size):
-            if clamp_mask[j]:
-                y[j] = clamp_value[j]
-        copy(y[:n], out)
+        activate(u, fired[0], out.size, activation)
+        set_clamped(clamp_value, clamp_mask, fired[0])
+        copy(fired[0, : out.size], out)
     else:
-        i, f, o = fired[1], fired[2], fired[3]
-        activate(u, y, n, activation)
-        for j in range(width):
-            c[j] = f[j] * c[j] + i[j] * y[j]
-        copy(c, fired[4])
-        for j in range(0, width, LANES):
-            store(u, j, simd.tanh(load(c, j)))
-        for j in range(n):
-            out[j] = o[j] * u[j]
-    for j in range(clamp_mask.size):
-        if clamp_mask[j]:
-            out[j] = clamp_value[j]
+        fire_lstm(activation, u, c, fired, out)
+    set_clamped(clamp_value, clamp_mask, out)
+
+
+@inlined
+def fire_gru(activation, x, u, h, fired, out):
+    """The candidate and h' = z h + (1 - z) y."""
+    n = out.size
+    y, r, z = fired[0], fired[1], fired[2]
+    copy(u, fired[3])
+    first = CANDIDATE * n
+    for j in range(n):
+        u[j] = x[first + j] + r[j] * u[j]
+    activate(u, y, n, activation)
+    for j in range(n):
+        out[j] = z[j] * h[j] + (ONE - z[j]) * y[j]
+
+
+@inlined
+def fire_lstm(activation, u, c, fired, out):
+    """The candidate, c' = f c + i y and h' = o tanh(c')."""
+    y, i, f, o = fired[0], fired[1], fired[2], fired[3]
+    activate(u, y, out.size, activation)
+    for j in range(u.size):
+        c[j] = f[j] * c[j] + i[j] * y[j]
+    copy(c, fired[4])
+    for j in range(0, u.size, LANES):
+        store(u, j, simd.tanh(load(c, j)))
+    for j in range(out.size):
+        out[j] = o[j] * u[j]
 
 
 @inner
@@ -116,36 +142,45 @@ def cell_backward(code, activation, n, fired, h, c, dy, dh, dc, da, du, direct):
     dc: of c', becomes that of c; da: (K, width), becomes those of q; du: becomes that of the read-out
     direct: becomes what goes to h straight
     """
-    y = fired[0]
     if code == GRU:
-        r, z, u = fired[1], fired[2], fired[3]
-        for j in range(n):
-            da[1, j] = dh[j] * (h[j] - y[j]) * z[j] * (ONE - z[j])
-            direct[j] = dh[j] * z[j]
-            dy[j] += dh[j] * (ONE - z[j])
-        activate_backward(y, dy, activation)
-        for j in range(n):
-            da[0, j] = dy[j] * u[j] * r[j] * (ONE - r[j])
-            du[j] = dy[j] * r[j]
-    elif code == RNN:
-        activate_backward(y, dy, activation)
-        copy(dy, du)
-        fill(direct, ZERO)
+        gru_backward(activation, n, fired, h, dy, dh, da, du, direct)
+        return
+    if code == RNN:
+        activate_backward(fired[0], dy, activation)
     else:
-        i, f, o = fired[1], fired[2], fired[3]
-        for j in range(0, du.size, LANES):
-            store(du, j, simd.tanh(load(fired[4], j)))
-        for j in range(n):
-            passed = du[j]
-            da[2, j] = dh[j] * passed * o[j] * (ONE - o[j])
-            dc_j = dc[j] + dh[j] * o[j] * (ONE - passed * passed)
-            da[0, j] = dc_j * y[j] * i[j] * (ONE - i[j])
-            da[1, j] = dc_j * c[j] * f[j] * (ONE - f[j])
-            dy[j] += dc_j * i[j]
-            dc[j] = dc_j * f[j]
-            direct[j] = ZERO
-        activate_backward(y, dy, activation)
-        copy(dy, du)
+        lstm_backward(activation, n, fired, c, dy, dh, dc, da, du)
+    copy(dy, du)
+    fill(direct, ZERO)
+
+
+@inlined
+def gru_backward(activation, n, fired, h, dy, dh, da, du, direct):
+    """As ``cell_backward``."""
+    y, r, z, u = fired[0], fired[1], fired[2], fired[3]
+    for j in range(n):
+        da[1, j] = dh[j] * (h[j] - y[j]) * z[j] * (ONE - z[j])
+        direct[j] = dh[j] * z[j]
+        dy[j] += dh[j] * (ONE - z[j])
+    activate_backward(y, dy, activation)
+    for j in range(n):
+        da[0, j] = dy[j] * u[j] * r[j] * (ONE - r[j])
+        du[j] = dy[j] * r[j]
+
+
+@inlined
+def lstm_backward(activation, n, fired, c, dy, dh, dc, da, passed):
+    """As ``cell_backward``. passed: (width,), becomes tanh(c')."""
+    y, i, f, o = fired[0], fired[1], fired[2], fired[3]
+    for j in range(0, passed.size, LANES):
+        store(passed, j, simd.tanh(load(fired[4], j)))
+    for j in range(n):
+        da[2, j] = dh[j] * passed[j] * o[j] * (ONE - o[j])
+        dc_j = dc[j] + dh[j] * o[j] * (ONE - passed[j] * passed[j])
+        da[0, j] = dc_j * y[j] * i[j] * (ONE - i[j])
+        da[1, j] = dc_j * c[j] * f[j] * (ONE - f[j])
+        dy[j] += dc_j * i[j]
+        dc[j] = dc_j * f[j]
+    activate_backward(y, dy, activation)
 
 
 @inner
@@ -156,40 +191,6 @@ def send_drive(da, dy, dx):
     copy(dy[:n], dx[first : first + n])
     for k in range(da.shape[0]):
         copy(da[k, :n], dx[block(k) * n : block(k) * n + n])
-
-
-# The rules, whose modulating neuron reads the new hidden state
-
-
-@inner
-def cell_coefficients(rule, y, hidden, decay, gain):
-    """Decay and gain from the candidate and the new hidden state."""
-    if rule.code == MODULATED:
-        signal = modulation(rule, hidden)
-        for j in range(y.size):
-            decay[j] = ONE
-            gain[j] = rule.fan_out[j] * signal * y[j]
-    else:
-        coefficients(rule, y, decay, gain)
-
-
-@inner
-def cell_coefficients_backward(rule, y, hidden, dgain, ddecay, dy, dh, dscalars, dw_m, dfan_out):
-    """As ``coefficients_backward``, with what goes to the new hidden state apart."""
-    if rule.code == MODULATED:
-        signal = modulation(rule, hidden)
-        dsignal = splat(ZERO)
-        for j in range(0, y.size, LANES):
-            dsignal = dsignal + load(dgain, j) * load(y, j) * load(rule.fan_out, j)
-        dtotal = (ONE - signal * signal) * lane_sum(dsignal)
-        for j in range(y.size):
-            dy[j] += rule.fan_out[j] * signal * dgain[j]
-            dh[j] += dtotal * rule.w_m[j]
-            dw_m[j] += dtotal * hidden[j]
-            dfan_out[j] += dgain[j] * y[j] * signal
-        dscalars[1] += dtotal
-    else:
-        coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out)
 
 
 # Products with a packed matrix, without a trace

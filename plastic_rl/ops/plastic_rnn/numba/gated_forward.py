@@ -15,51 +15,76 @@ import numpy as np
 
 from plastic_rl.ops.plastic_rnn.numba.compiling import assert_order, entry
 from plastic_rl.ops.plastic_rnn.numba.forward import settle_and_read
+from plastic_rl.ops.plastic_rnn.numba.forward_passes import forward_pair, recall_pair, recall_pass
 from plastic_rl.ops.plastic_rnn.numba.gated_cells import (
     Gates,
-    cell_coefficients,
     drive,
     fire_cell,
     read_out_one,
     read_out_two,
 )
-from plastic_rl.ops.plastic_rnn.numba.passes import forward_pair, pack, read_out, settle, unpack
+from plastic_rl.ops.plastic_rnn.numba.packed import pack, read_out, settle, unpack
 from plastic_rl.ops.plastic_rnn.numba.rows import read_out_rows, update_rows
-from plastic_rl.ops.plastic_rnn.numba.simd import inner
+from plastic_rl.ops.plastic_rnn.numba.rules import coefficients
+from plastic_rl.ops.plastic_rnn.numba.simd import inlined, inner
 from plastic_rl.ops.plastic_rnn.numba.structs import Backlog, History, Rule, Weights
 from plastic_rl.ops.plastic_rnn.numba.vectors import (
     ONE,
     UNBOUNDED,
     ZERO,
+    add,
     copy,
     fill,
+    first_reads,
     is_stored,
     presynaptic,
+    reads_of,
 )
 
 
 @inner
 def advance_cells(
-    t, slot, b, count, x, clamp_values, clamp_masks, history, weights, rule, gates, traces, backlog, fired,
+    t, b, count, x, clamp_values, clamp_masks, history, weights, rule, gates, traces, backlog, fired,
     c, decay, gain, before, now, u, q, wide,
 ):  # fmt: skip
     """Step t of environment b, or (count = 2) of b and b + 1.
 
     x, clamp_values, clamp_masks: of the step, (B, ...)
-    fired: (slots, B, rows, width), of which ``slot`` is filled
+    fired: (T core_steps, B, rows, width), or (1, B, rows, width) where there will be no backward pass
     traces: two; c, decay, gain, u: (2, width); before, now: (2, N); q: (2, K, width); wide: (width,)
     """
-    both = count == 2
     for e in range(count):
         drive(gates.code, x[b + e], gates.b_u, u[e], q[e])
         if t > 0:
             presynaptic(t - 1, b + e, history, before[e])
         else:
             fill(before[e], ZERO)
-        presynaptic(t, b + e, history, now[e])
+        first_reads(t, b + e, history, now[e])
         if history.starts[t, b + e]:
             fill(c[e], ZERO)
-    if both and not (history.starts[t, b] or history.starts[t, b + 1]):
+    connect_cells(t, b, count, history, weights, rule, traces, backlog, decay, gain, before, now, u)
+    last = history.recalls.shape[1]
+    for s in range(last + 1):
+        if s > 0:
+            recall_cells(t, s, b, count, x, history, weights, gates, traces, now, u, q)
+        read_gates(count, gates, now, q)
+        slot = t * (last + 1) + s if fired.shape[0] > 1 else 0
+        for e in range(count):
+            out = history.recalls[t, s, b + e] if s < last else history.y[t, b + e]
+            fire_cell(
+                gates.code, rule.activation, x[b + e], q[e], u[e], now[e], c[e],
+                clamp_values[b + e], clamp_masks[b + e], fired[slot, b + e], out,
+            )  # fmt: skip
+    slot = t * (last + 1) + last if fired.shape[0] > 1 else 0
+    for e in range(count):
+        copy(history.y[t, b + e], wide)
+        coefficients(rule, fired[slot, b + e, 0], wide, decay[e], gain[e])
+
+
+@inlined
+def connect_cells(t, b, count, history, weights, rule, traces, backlog, decay, gain, before, now, u):
+    """Apply the updates that step t - 1 left in (decay, gain), and read out for the first inner step."""
+    if count == 2 and not (history.starts[t, b] or history.starts[t, b + 1]):
         # Nothing is pending at the first step, and a trace that comes in is taken as it is.
         bound = rule.bound if t > 0 else UNBOUNDED
         forward_pair(traces, weights, bound, decay, gain, before, now, u)
@@ -72,19 +97,28 @@ def advance_cells(
                 t, b + e, history, weights, rule, traces[e], backlog, 0,
                 decay[e], gain[e], before[e], now[e], u[e],
             )  # fmt: skip
+
+
+@inlined
+def recall_cells(t, s, b, count, x, history, weights, gates, traces, now, u, q):
+    """Begin inner step s, which reads what the one before has fired."""
+    for e in range(count):
+        reads_of(t, s, b + e, history, now[e])
+        drive(gates.code, x[b + e], gates.b_u, u[e], q[e])
+    if count == 2:
+        recall_pair(traces, weights, now, u)
+    else:
+        recall_pass(traces[0], weights, now[0], u[0])
+
+
+@inlined
+def read_gates(count, gates, now, q):
+    """Add the gates' products."""
     for k in range(q.shape[1]):
-        if both:
+        if count == 2:
             read_out_two(gates.w[k], now[0], now[1], q[0, k], q[1, k])
         else:
             read_out_one(gates.w[k], now[0], q[0, k])
-    for e in range(count):
-        row, out = fired[slot, b + e], history.y[t, b + e]
-        fire_cell(
-            gates.code, rule.activation, x[b + e], q[e], u[e], now[e], c[e],
-            clamp_values[b + e], clamp_masks[b + e], row, out,
-        )  # fmt: skip
-        copy(out, wide)
-        cell_coefficients(rule, row[0], wide, decay[e], gain[e])
 
 
 @entry
@@ -95,7 +129,7 @@ def gated_forward(
     """Carry environments low to high - 1 through all steps, two at a time.
 
     x: (T, B, (K + 1) N); cell_in, cell_out: (B, N), or (B, 0) in a cell without c
-    fired: (T, B, rows, width), or (1, B, rows, width) where there will be no backward pass
+    fired: as in ``advance_cells``
     """
     n, width = history.y.shape[2], rule.w_m.size
     vectors = np.zeros((4, 2, width), np.float32)
@@ -134,9 +168,8 @@ def run_cells(
         if keep:
             copy(traces[e], history.traces[0, b + e])
     for t in range(steps):
-        slot = t if fired.shape[0] > 1 else 0
         advance_cells(
-            t, slot, b, count, x[t], clamp_values[t], clamp_masks[t], history, weights, rule, gates, traces,
+            t, b, count, x[t], clamp_values[t], clamp_masks[t], history, weights, rule, gates, traces,
             backlog, fired, c, decay, gain, before, now, u, q, wide,
         )  # fmt: skip
     for e in range(count):
@@ -233,7 +266,7 @@ def record_pairs(
         count = 2 if b + 1 < high else 1
         last = b + count
         advance_cells(
-            t, t, b, count, x, no_values, no_masks, history, weights, rule, gates,
+            t, b, count, x, no_values, no_masks, history, weights, rule, gates,
             (current[b], current[last - 1]), backlog, fired, c[b:last], decay[b:last], gain[b:last],
             reads[0], reads[1], u, q, wide,
         )  # fmt: skip
@@ -246,37 +279,55 @@ def record_pairs(
 
 @entry
 def gated_step(
-    chunk, low, high, x, recurrent, episode_start, clamp_values, clamp_masks, hidden, trace, memory, out,
-    cell, b_u,
+    chunk, low, high, x, episode_start, clamp_values, clamp_masks, hidden, trace, memory, out, core_steps,
+    cell, w_gates, b_u,
     w, alpha, plasticity,
     code, activation, eta, b_m, bound, w_m, fan_out,
 ):  # fmt: skip
     """One step of environments low to high - 1 on a row-major state, in place.
 
-    x: (B, (K + 1) N); recurrent: (B, K, N), the gates' products
-    hidden, out: (B, N); memory: (B, N), c, or (B, 0); hidden and memory are zero where an episode starts
-    trace, w, alpha: row-major; cell: the code of the cell; the rest: the ``Rule``
+    x: (B, (K + 1) N); hidden, out: (B, N); memory: (B, N), c, or (B, 0)
+    trace, w, alpha, w_gates: row-major; cell: the code of the cell; the rest: the ``Rule``
     """
     rule = Rule(code, activation, eta, b_m, bound, w_m, fan_out)
-    width, count = w_m.size, recurrent.shape[1]
+    width, n = w_m.size, hidden.shape[1]
     vectors = np.zeros((5, width), np.float32)
     decay, gain, u, c, wide = vectors[0], vectors[1], vectors[2], vectors[3], vectors[4]
-    q = np.zeros((count, width), np.float32)
-    fired = np.zeros((count + 2, width), np.float32)
+    q = np.zeros((w_gates.shape[1] // n, width), np.float32)
+    fired = np.zeros((len(q) + 2, width), np.float32)
+    flat = np.empty(w_gates.shape[1], np.float32)
     for b in range(low, high):
-        drive(cell, x[b], b_u, u, q)
-        for k in range(count):
-            for j in range(recurrent.shape[2]):
-                q[k, j] += recurrent[b, k, j]
         if episode_start[b]:
             fill(trace[b].reshape(-1), ZERO)
-        else:
-            read_out_rows(w, alpha, plasticity, trace[b], hidden[b], u)
+            fill(hidden[b], ZERO)
+            fill(memory[b], ZERO)
         copy(memory[b], c)
-        fire_cell(cell, activation, x[b], q, u, hidden[b], c, clamp_values[b], clamp_masks[b], fired, out[b])
+        for s in range(core_steps):
+            if s > 0:
+                copy(out[b], hidden[b])
+            fire_rows(
+                x[b], clamp_values[b], clamp_masks[b], w, alpha, plasticity, trace[b], cell, w_gates, b_u,
+                activation, hidden[b], c, u, q, flat, fired, out[b],
+            )  # fmt: skip
         copy(c[: memory.shape[1]], memory[b])
         if trace.size > 0:
             copy(out[b], wide)
-            cell_coefficients(rule, fired[0], wide, decay, gain)
+            coefficients(rule, fired[0], wide, decay, gain)
             update_rows(trace[b], rule.bound, decay, gain, hidden[b])
         copy(out[b], hidden[b])
+
+
+@inlined
+def fire_rows(
+    x, clamp_value, clamp_mask, w, alpha, plasticity, trace, cell, w_gates, b_u, activation, h, c, u, q, flat,
+    fired, out,
+):  # fmt: skip
+    """One inner step on row-major matrices. flat: (K N,), overwritten; the rest as in ``fire_cell``."""
+    n = h.size
+    drive(cell, x, b_u, u, q)
+    read_out_rows(w, alpha, plasticity, trace, h, u)
+    fill(flat, ZERO)
+    read_out_rows(w_gates, w_gates[:0], plasticity, w_gates[:0], h, flat)
+    for k in range(q.shape[0]):
+        add(flat[k * n : k * n + n], q[k])
+    fire_cell(cell, activation, x, q, u, h, c, clamp_value, clamp_mask, fired, out)

@@ -14,7 +14,7 @@ from torch import Tensor
 from plastic_rl.ops.plastic_rnn.numba import backward as backward_kernels
 from plastic_rl.ops.plastic_rnn.numba import forward as kernels
 from plastic_rl.ops.plastic_rnn.numba import memory
-from plastic_rl.ops.plastic_rnn.numba.passes import ROWS
+from plastic_rl.ops.plastic_rnn.numba.packed import ROWS
 from plastic_rl.ops.plastic_rnn.numba.simd import LANES
 from plastic_rl.ops.plastic_rnn.numba.structs import Downstream, History, Scratch, Upstream
 from plastic_rl.ops.plastic_rnn.threads import in_chunks

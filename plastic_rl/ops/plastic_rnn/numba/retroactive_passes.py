@@ -1,4 +1,4 @@
-"""What ``retroactive`` does with its two traces within one step; matrices are packed, see ``passes``.
+"""What ``retroactive`` does with its two traces within one step; matrices are packed, see ``packed``.
 
     H <- clip(H + M E), with the old E, then E <- d E + g y_before
 
@@ -39,9 +39,7 @@ def retroactive_coefficients(rule, y, hidden, sent, decay, gain):
 
 
 @inner
-def retroactive_coefficients_backward(
-    rule, y, hidden, dsent, dgain, ddecay, dy, dh, dscalars, dw_m, dfan_out
-):
+def retroactive_coefficients_backward(rule, y, hidden, dsent, dgain, ddecay, dy, dh, sums):
     """From the gradients of M, g and d to those of y, of the hidden state and of the rule's parameters."""
     signal = modulation(rule, hidden)
     dsignal, deta = splat(ZERO), splat(ZERO)
@@ -49,13 +47,13 @@ def retroactive_coefficients_backward(
         dsignal = dsignal + load(dsent, j) * load(rule.fan_out, j)
         deta = deta + (load(dgain, j) * load(y, j) - load(ddecay, j))
     dtotal = (ONE - signal * signal) * lane_sum(dsignal)
-    for j in range(y.size):
-        dy[j] += rule.eta * dgain[j]
-        dh[j] += dtotal * rule.w_m[j]
-        dw_m[j] += dtotal * hidden[j]
-        dfan_out[j] += dsent[j] * signal
-    dscalars[0] += lane_sum(deta)
-    dscalars[1] += dtotal
+    for j in range(0, y.size, LANES):
+        store(dy, j, load(dy, j) + load(dgain, j) * rule.eta)
+        store(dh, j, load(dh, j) + load(rule.w_m, j) * dtotal)
+        store(sums.w_m, j, load(sums.w_m, j) + load(hidden, j) * dtotal)
+        store(sums.fan_out, j, load(sums.fan_out, j) + load(dsent, j) * signal)
+    sums.scalars[0] += lane_sum(deta)
+    sums.scalars[1] += dtotal
 
 
 @inner
@@ -150,53 +148,68 @@ def sums_of_both(trace, second, grad, second_grad, bound, sent, now, dsent, dgai
         store(ddecay, column, dd)
 
 
-def _make_backward(full: bool) -> Any:
+def _make_backward(full: bool, several: bool) -> Any:
     @inner
-    def backward_both(trace, grad, second_grad, dalpha, weights, sent, decay, gain, du, now, rows, touched):
-        n = now.size
+    def backward_both(trace, grad, second_grad, dalpha, weights, sent, step, inners, rows, touched):
+        now = step.now
+        n, width = now.size, step.dpre.size
+        reads, errors = inners.reads, inners.errors
         plasticity = splat(weights.plasticity)
-        for column in range(0, du.size, LANES):
-            m, d, g = load(sent, column), load(decay, column), load(gain, column)
-            error = load(du, column)
+        for column in range(0, width, LANES):
+            m, d, g = load(sent, column), load(step.decay, column), load(step.gain, column)
+            error = load(step.dpre, column)
+            shared = splat(ZERO)
             offset = column * n
             for i in range(n):
                 h = load(trace, offset)
                 gradient, gradient_e = load(grad, offset), load(second_grad, offset)
                 store(second_grad, offset, d * gradient_e + m * gradient)
-                row = gradient_e * g
-                if full:
-                    alpha = load(weights.alpha, offset)
-                    pair = error * now[i]
-                    row = row + error * (load(weights.w, offset) + alpha * h)
-                    store(dalpha, offset, load(dalpha, offset) + pair * h)
-                    store(grad, offset, gradient + alpha * pair)
+                alpha = load(weights.alpha, offset) if full else plasticity
+                row = error * (load(weights.w, offset) + alpha * h)
+                if several:
+                    outer = error * reads[0, i]
+                    for s in range(1, reads.shape[0]):
+                        outer = outer + load(errors, s * width + column) * reads[s, i]
                 else:
-                    product = error * h
-                    store(touched, i * LANES, load(touched, i * LANES) + product)
-                    row = row + error * load(weights.w, offset) + plasticity * product
-                    store(grad, offset, gradient + plasticity * error * now[i])
+                    outer = error * now[i]
+                    row = row + gradient_e * g
+                if full:
+                    store(dalpha, offset, load(dalpha, offset) + outer * h)
+                else:
+                    shared = shared + outer * h
+                store(grad, offset, gradient + alpha * outer)
                 store(rows, i * LANES, load(rows, i * LANES) + row)
                 offset += LANES
+            store(touched, column, shared)
 
     return backward_both
 
 
-_backward_full = _make_backward(full=True)
-_backward_scalar = _make_backward(full=False)
+_backward_full = _make_backward(full=True, several=False)
+_backward_scalar = _make_backward(full=False, several=False)
+_backward_full_several = _make_backward(full=True, several=True)
+_backward_scalar_several = _make_backward(full=False, several=True)
 
 
 @inner
-def backward_both(trace, grad, second_grad, dalpha, weights, sent, decay, gain, du, now, rows, touched):
+def backward_both(trace, grad, second_grad, dalpha, weights, sent, step, inners, rows, touched):
     """One step back: the gradients become those of H_t and E_t.
 
-    rows, touched: (N, lanes), as in ``passes``, become the sums of this step; dalpha: added to
+    step: its dpre is du of the first inner step; inners: of all of them, where there are several
+    rows: (N, lanes), becomes the lanes of what goes to the activations that the first inner step reads
+    touched: (width,), becomes the lanes of the gradient of a scalar alpha
+    dalpha: added to
     """
     fill(rows, ZERO)
-    a = (trace, grad, second_grad, dalpha, weights, sent, decay, gain, du, now, rows, touched)
-    if weights.alpha.size > 0:
+    a = (trace, grad, second_grad, dalpha, weights, sent, step, inners, rows, touched)
+    several = inners.reads.shape[0] > 1
+    if weights.alpha.size > 0 and several:
+        _backward_full_several(*a)
+    elif weights.alpha.size > 0:
         _backward_full(*a)
+    elif several:
+        _backward_scalar_several(*a)
     else:
-        fill(touched, ZERO)
         _backward_scalar(*a)
 
 

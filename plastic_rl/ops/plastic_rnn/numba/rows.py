@@ -13,27 +13,27 @@ from plastic_rl.ops.plastic_rnn.numba.simd import LANES, clip, inner, load, spla
 
 @inner
 def read_out_rows(w, alpha, plasticity, trace, now, pre):
-    """Add y (w + alpha H) to ``pre``, one row after the other. trace is (0, 0) for a plain network."""
-    n = now.size
-    whole = n // LANES * LANES
+    """Add y (w + alpha H) to ``pre``, one row after the other. trace is empty for a plain network."""
+    columns = w.shape[1]
+    whole = columns // LANES * LANES
     full = alpha.size > 0
-    for i in range(n):
+    for i in range(now.size):
         if trace.size == 0:
             for j in range(0, whole, LANES):
                 store(pre, j, load(pre, j) + load(w[i], j) * now[i])
-            for j in range(whole, n):
+            for j in range(whole, columns):
                 pre[j] += w[i, j] * now[i]
         elif full:
             for j in range(0, whole, LANES):
                 weight = load(w[i], j) + load(alpha[i], j) * load(trace[i], j)
                 store(pre, j, load(pre, j) + weight * now[i])
-            for j in range(whole, n):
+            for j in range(whole, columns):
                 pre[j] += (w[i, j] + alpha[i, j] * trace[i, j]) * now[i]
         else:
             for j in range(0, whole, LANES):
                 weight = load(w[i], j) + plasticity * load(trace[i], j)
                 store(pre, j, load(pre, j) + weight * now[i])
-            for j in range(whole, n):
+            for j in range(whole, columns):
                 pre[j] += (w[i, j] + plasticity * trace[i, j]) * now[i]
 
 

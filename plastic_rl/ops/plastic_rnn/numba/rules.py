@@ -19,10 +19,13 @@ HEBB, OJA, MODULATED = (RULES[name].code for name in ("hebb", "oja", "modulated"
 
 
 @inner
-def coefficients(rule, y, decay, gain):
-    """Decay d and gain g of the trace from the new activations: H <- clip(d H + g y_prev)."""
+def coefficients(rule, y, hidden, decay, gain):
+    """Decay d and gain g of the trace, H <- clip(d H + g y_prev), from the postsynaptic activities.
+
+    hidden: what leaves the step, which the modulating neuron reads; y itself in the tanh cell
+    """
     if rule.code == MODULATED:
-        signal = modulation(rule, y)
+        signal = modulation(rule, hidden)
         for j in range(y.size):
             decay[j] = ONE
             gain[j] = rule.fan_out[j] * signal * y[j]
@@ -37,31 +40,34 @@ def coefficients(rule, y, decay, gain):
 
 
 @inner
-def modulation(rule, y):
+def modulation(rule, hidden):
     """The output of the modulating neuron, a scalar."""
     total = splat(ZERO)
-    for j in range(0, y.size, LANES):
-        total = total + load(y, j) * load(rule.w_m, j)
+    for j in range(0, hidden.size, LANES):
+        total = total + load(hidden, j) * load(rule.w_m, j)
     return np.float32(np.tanh(rule.b_m + lane_sum(total)))
 
 
 @inner
-def coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out):
-    """From the gradients of g and d to those of y and of the rule's own parameters, all added to.
+def coefficients_backward(rule, y, hidden, dgain, ddecay, dy, dh, sums):
+    """From the gradients of g and d to those of y, of ``hidden`` and of the rule's parameters, all added to.
 
-    dscalars: [deta, db_m], in double precision: they gather every neuron, step and environment
+    dy, dh: may be one array
+    sums: its scalars [deta, db_m, ...] in double precision, as they gather every neuron, step and environment
     """
     if rule.code == MODULATED:
-        signal = modulation(rule, y)
+        signal = modulation(rule, hidden)
         dsignal = splat(ZERO)
         for j in range(0, y.size, LANES):
             dsignal = dsignal + load(dgain, j) * load(y, j) * load(rule.fan_out, j)
         dtotal = (ONE - signal * signal) * lane_sum(dsignal)
-        for j in range(y.size):
-            dy[j] += rule.fan_out[j] * signal * dgain[j] + dtotal * rule.w_m[j]
-            dw_m[j] += dtotal * y[j]
-            dfan_out[j] += dgain[j] * y[j] * signal
-        dscalars[1] += dtotal
+        for j in range(0, y.size, LANES):
+            dg = load(dgain, j) * signal
+            store(dy, j, load(dy, j) + load(rule.fan_out, j) * dg)
+            store(dh, j, load(dh, j) + load(rule.w_m, j) * dtotal)
+            store(sums.w_m, j, load(sums.w_m, j) + load(hidden, j) * dtotal)
+            store(sums.fan_out, j, load(sums.fan_out, j) + load(y, j) * dg)
+        sums.scalars[1] += dtotal
         return
     deta = splat(ZERO)
     if rule.code == OJA:
@@ -74,7 +80,7 @@ def coefficients_backward(rule, y, dgain, ddecay, dy, dscalars, dw_m, dfan_out):
             dg = load(dgain, j)
             store(dy, j, load(dy, j) + dg * rule.eta)
             deta = deta + (dg * load(y, j) - load(ddecay, j))
-    dscalars[0] += lane_sum(deta)
+    sums.scalars[0] += lane_sum(deta)
 
 
 # Repeated steps: n times H <- d H + g y with the same d, g and y is the same once, with d^n for d and

@@ -234,9 +234,22 @@ def inner(function: Callable) -> Any:
     on memory that all threads share, and a step of the operator would take a hundred of them. Division by
     zero gives infinity, as in NumPy: the check that Python asks for keeps loops from being vectorised.
     """
+    return _compiled(function, forceinline=False)
+
+
+def inlined(function: Callable) -> Any:
+    """Compile an inner function into every function that calls it: one of many arguments or few instructions.
+
+    Within a loop over connections, or with a dozen arrays, a call would cost more than its work.
+    """
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: Callable, *, forceinline: bool) -> Any:
     name = function.__qualname__
     _made[name] += 1
-    return njit(_named(function, _made[name]), _nrt=False, error_model="numpy")
+    options = {"_nrt": False, "error_model": "numpy", "forceinline": forceinline}
+    return njit(_named(function, _made[name]), **options)
 
 
 _HALF = np.float32(0.5)

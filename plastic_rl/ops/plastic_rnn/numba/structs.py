@@ -1,6 +1,6 @@
 """What the compiled functions of the numba backend hand to each other.
 
-Matrices are packed, see ``passes``; ``width`` is N rounded up to whole vectors, filled up with zeros.
+Matrices are packed, see ``packed``; ``width`` is N rounded up to whole vectors, filled up with zeros.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Rule(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory: one row per chunk of each array, see ``memory.staggered``.
+    """Working memory of the way back: one row per chunk of each array, see ``memory.staggered``.
 
     trace, grad: (chunks, packed)
     rows, touched, held_rows: (chunks, lanes * N)
@@ -46,6 +46,16 @@ class Scratch(NamedTuple):
     rows: np.ndarray
     touched: np.ndarray
     held_rows: np.ndarray
+    window: np.ndarray
+
+
+class Room(NamedTuple):
+    """The working memory of one chunk: its rows of a ``Scratch``."""
+
+    trace: np.ndarray
+    grad: np.ndarray
+    rows: np.ndarray
+    touched: np.ndarray
     window: np.ndarray
 
 
@@ -71,6 +81,39 @@ class Step(NamedTuple):
     gain: np.ndarray
     inverse: np.ndarray
     dpre: np.ndarray
+    now: np.ndarray
+    before: np.ndarray
+
+
+class Way(NamedTuple):
+    """The vectors of an environment's way back, (width,) each, the last two (N,).
+
+    y, decay, gain, inverse: of the step that it has come to: hidden state, and the vectors of its update
+    dgain, ddecay: dL/dg and dL/dd; overlap: what ddecay follows from where updates are undone
+    dy, dh, du: the gradients of the candidate, of the hidden state and of the read-out; one vector where
+        there are no gates
+    carry, direct: what goes to the hidden state that is read, in all and past the connections
+    c, dc: the cell state before the step, and the gradient of that after it
+    earlier_decay, earlier_gain: of the update before
+    now, before: the presynaptic activations of the update, and of the one before
+    """
+
+    y: np.ndarray
+    decay: np.ndarray
+    gain: np.ndarray
+    inverse: np.ndarray
+    dgain: np.ndarray
+    ddecay: np.ndarray
+    overlap: np.ndarray
+    dy: np.ndarray
+    dh: np.ndarray
+    du: np.ndarray
+    carry: np.ndarray
+    direct: np.ndarray
+    c: np.ndarray
+    dc: np.ndarray
+    earlier_decay: np.ndarray
+    earlier_gain: np.ndarray
     now: np.ndarray
     before: np.ndarray
 
@@ -149,6 +192,16 @@ class Upstream(NamedTuple):
     y: np.ndarray
     hidden: np.ndarray
     trace: np.ndarray
+
+
+class Sums(NamedTuple):
+    """What a chunk adds up over its environments and steps: its rows of a ``Downstream``."""
+
+    w: np.ndarray
+    alpha: np.ndarray
+    scalars: np.ndarray
+    w_m: np.ndarray
+    fan_out: np.ndarray
 
 
 class Downstream(NamedTuple):

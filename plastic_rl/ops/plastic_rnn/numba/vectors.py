@@ -79,6 +79,14 @@ def activate_backward(y, dy, activation):
 
 
 @inner
+def set_clamped(value, mask, vector):
+    """The clamp's values where its mask is true; (0,) each where there is no clamp."""
+    for j in range(mask.size):
+        if mask[j]:
+            vector[j] = value[j]
+
+
+@inner
 def release(mask, dpre):
     """Zero dL/dpre where the clamp holds a neuron. mask: (N,), empty where there is no clamp."""
     for j in range(mask.size):
@@ -89,9 +97,14 @@ def release(mask, dpre):
 @inner
 def presynaptic(t, b, history, out):
     """Into out (N,): what the last inner step of step t reads, the presynaptic activations of its update."""
-    recalls = history.recalls.shape[1]
-    if recalls > 0:
-        copy(history.recalls[t, recalls - 1, b], out)
+    reads_of(t, history.recalls.shape[1], b, history, out)
+
+
+@inner
+def reads_of(t, s, b, history, out):
+    """Into out (N,): what inner step s of step t reads, s = 0 being the first."""
+    if s > 0:
+        copy(history.recalls[t, s - 1, b], out)
     else:
         first_reads(t, b, history, out)
 
