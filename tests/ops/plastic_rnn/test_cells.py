@@ -81,6 +81,7 @@ def learn(rule, p, trace, eligibility, pre, post, hidden):
     return trace, (1 - p["eta"]) * eligibility + p["eta"] * np.outer(pre, post)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", RULES)
@@ -155,6 +156,7 @@ def test_without_plasticity_it_is_the_layer_of_torch(cell, dtype):
     torch.testing.assert_close(ours.drive.weight.grad, theirs.weight_ih_l0.grad, rtol=0, atol=3e-5)
 
 
+@pytest.mark.pairwise
 @parametrize_runs
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_parity(make_problem, assert_same, cell, rule, alpha, backend, dtype):
@@ -178,6 +180,7 @@ def test_parity(make_problem, assert_same, cell, rule, alpha, backend, dtype):
         assert_same(problem.run(backend, dtype), expected, dtype)
 
 
+@pytest.mark.pairwise
 @parametrize_runs
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_two_halves_are_the_whole(make_problem, assert_same, collect, cell, rule, alpha, backend, dtype):
@@ -194,6 +197,7 @@ def test_two_halves_are_the_whole(make_problem, assert_same, collect, cell, rule
     assert_same(collect(y, state, leaves), problem.run(backend, dtype), dtype)
 
 
+@pytest.mark.pairwise
 @parametrize_runs
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_a_reset_separates_two_episodes(make_problem, assert_same, cell, rule, alpha, backend, dtype):
@@ -226,6 +230,7 @@ def test_a_reset_at_the_first_step_forgets_the_incoming_state(make_problem, cell
     assert not any(result[f"gradient of {name}"].any() for name in names)
 
 
+@pytest.mark.pairwise
 @parametrize_runs
 @pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -263,6 +268,7 @@ def test_steps_and_recordings_are_the_sequence(
 FUSED = [(cell, rule) for cell, rule, backend, _ in runs() if backend == "numba"]
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("eta", [0.01, 0.1, 0.9])
 @pytest.mark.parametrize(("cell", "rule"), FUSED)
 def test_parity_of_the_compiled_over_many_steps(make_problem, assert_same, cell, rule, eta):

@@ -21,6 +21,7 @@ parametrize_backends = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2])
 @parametrize_backends
 @pytest.mark.parametrize("eta", [0.1, 0.6])
@@ -44,6 +45,7 @@ def test_two_halves_are_the_whole(
     assert_same(collect(y, state, leaves), problem.run(backend, dtype), dtype)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2, 3])
 @parametrize_backends
 @pytest.mark.parametrize("eta", [0.1, 0.6])
@@ -83,6 +85,7 @@ def test_a_reset_at_the_first_step_forgets_the_incoming_state(make_problem, back
     assert not result["gradient of trace"].any()
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2, 3])
 @parametrize_backends
 @pytest.mark.parametrize("clamp", ["none", "partial"])

@@ -18,6 +18,7 @@ def check(problem, backend, dtype, assert_same):
     assert_same(problem.run(backend, dtype), expected, dtype)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2, 3])
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
@@ -46,6 +47,7 @@ def test_parity(make_problem, assert_same, rule, alpha, steps, batch, n, backend
         check(problem, backend, torch.float32, assert_same)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -59,6 +61,7 @@ def test_parity_of_activations_and_clamps(make_problem, assert_same, rule, alpha
         check(problem, "numba", torch.float32, assert_same)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2, 3])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", ONE_TRACE)
@@ -73,20 +76,22 @@ def test_parity_when_every_neuron_is_clamped(make_problem, assert_same, rule, al
         assert expected["gradient of eta"].abs() > 1e-2
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2])
+@pytest.mark.parametrize("resets", [False, True])
 @pytest.mark.parametrize("eta", [0.001, 0.01, 0.03, 0.1, 0.15, 0.3, 0.9])
 @pytest.mark.parametrize("rule", [rule for rule in ONE_TRACE if "eta" in RULES[rule].parameters])
-def test_parity_over_a_thousand_steps(make_problem, assert_same, rule, eta, core_steps):
-    for resets in (False, True):
-        problem = make_problem(
-            rule, "full", steps=1000, batch=2, n=13, eta=eta, resets=resets, seed=2, core_steps=core_steps
-        )
-        if resets:
-            problem.episode_starts &= torch.arange(1000)[:, None] % 100 == 37  # a few long episodes
-            problem.episode_starts[500, 1] = True
-        check(problem, "numba", torch.float32, assert_same)
+def test_parity_over_a_thousand_steps(make_problem, assert_same, rule, eta, resets, core_steps):
+    problem = make_problem(
+        rule, "full", steps=1000, batch=2, n=13, eta=eta, resets=resets, seed=2, core_steps=core_steps
+    )
+    if resets:
+        problem.episode_starts &= torch.arange(1000)[:, None] % 100 == 37  # a few long episodes
+        problem.episode_starts[500, 1] = True
+    check(problem, "numba", torch.float32, assert_same)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("alpha", ["full", "homogeneous"])
 def test_parity_of_the_clipped_rule_over_a_thousand_steps(make_problem, assert_same, alpha, core_steps):

@@ -33,6 +33,7 @@ def record(problem, backend, dtype, recording=None, steps=None):
     return recording
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2, 3])
 @parametrize_backends
 @pytest.mark.parametrize("eta", [0.1, 0.6])
@@ -60,6 +61,7 @@ def test_replay_is_the_sequence(
     assert torch.equal(recording.initial_state.trace, problem.leaves["trace"].to(dtype))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2])
 @parametrize_backends
 @pytest.mark.parametrize("alpha", ALPHAS)

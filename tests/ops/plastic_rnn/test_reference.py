@@ -19,6 +19,7 @@ def updated(rule, p, h, pre, post, signal, j):
     return max(-0.4, min(0.4, h + p["fan_out"][j] * signal * pre * post))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2, 3])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", ["hebb", "oja", "modulated"])
@@ -60,6 +61,7 @@ def test_reference_is_the_equations_element_by_element(make_problem, rule, alpha
             torch.testing.assert_close(result["final trace"][b], torch.tensor(trace, dtype=torch.float64))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2, 3])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", RULES)

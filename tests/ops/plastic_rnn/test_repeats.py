@@ -43,6 +43,7 @@ def written_out(problem):
     return long, last
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("rule", ONE_TRACE)
@@ -57,6 +58,7 @@ def test_reference_takes_a_step_so_many_times(make_problem, assert_same, rule, a
     assert_same(result, expected, torch.float64)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2, 3])
 @pytest.mark.parametrize("resets", [False, True])
 @pytest.mark.parametrize("eta", [0.02, 0.14, 0.95])
@@ -83,6 +85,7 @@ def test_parity(make_problem, assert_same, rule, alpha, eta, resets, core_steps)
         assert_same(problem.run("numba", torch.float32), expected, torch.float32)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("rule", ONE_TRACE)
 def test_parity_of_activations(make_problem, assert_same, rule, activation):

@@ -29,7 +29,7 @@ def test_parity_with_eight_lanes(tmp_path):
         for feature in features.split(",")
     )
     environment = {**os.environ, "NUMBA_CPU_FEATURES": without, "NUMBA_CACHE_DIR": str(tmp_path)}
-    tests = Path(__file__).with_name("test_plastic_rnn_parity.py")
+    tests = Path(__file__).parents[1] / "test_parity.py"
     result = subprocess.run(
         [sys.executable, "-c", CODE, str(tests)], env=environment, capture_output=True, text=True, timeout=900
     )
