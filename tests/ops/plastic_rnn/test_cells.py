@@ -158,8 +158,9 @@ def test_without_plasticity_it_is_the_layer_of_torch(cell, dtype):
 
 @pytest.mark.pairwise
 @parametrize_runs
+@pytest.mark.parametrize("core_steps", [1, 2, 3])
 @pytest.mark.parametrize("alpha", ALPHAS)
-def test_parity(make_problem, assert_same, cell, rule, alpha, backend, dtype):
+def test_parity(make_problem, assert_same, cell, rule, alpha, core_steps, backend, dtype):
     for steps, batch, n, clamp, activation, eta in (
         (1, 1, 1, "none", "tanh", 0.1),
         (1, 2, 8, "none", "tanh", 0.1),
@@ -170,7 +171,7 @@ def test_parity(make_problem, assert_same, cell, rule, alpha, backend, dtype):
     ):
         problem = make_problem(
             rule, alpha, cell=cell, steps=steps, batch=batch, n=n, eta=eta, clamp=clamp, resets=steps > 10,
-            activation=activation, seed=3,
+            activation=activation, seed=3, core_steps=core_steps,
         )  # fmt: skip
         expected = problem.run("reference", torch.float64)
         if clamp != "full":  # a network at rest, or gradients that vanish, would test nothing
@@ -182,9 +183,12 @@ def test_parity(make_problem, assert_same, cell, rule, alpha, backend, dtype):
 
 @pytest.mark.pairwise
 @parametrize_runs
+@pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("alpha", ALPHAS)
-def test_two_halves_are_the_whole(make_problem, assert_same, collect, cell, rule, alpha, backend, dtype):
-    problem = make_problem(rule, alpha, cell=cell, steps=20, n=6)
+def test_two_halves_are_the_whole(
+    make_problem, assert_same, collect, cell, rule, alpha, core_steps, backend, dtype
+):
+    problem = make_problem(rule, alpha, cell=cell, steps=20, n=6, core_steps=core_steps)
     leaves = problem.fresh_leaves(dtype)
     state, parts = problem.state(leaves), []
     for half in (slice(0, 13), slice(13, 20)):
@@ -199,9 +203,12 @@ def test_two_halves_are_the_whole(make_problem, assert_same, collect, cell, rule
 
 @pytest.mark.pairwise
 @parametrize_runs
+@pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("alpha", ALPHAS)
-def test_a_reset_separates_two_episodes(make_problem, assert_same, cell, rule, alpha, backend, dtype):
-    problem = make_problem(rule, alpha, cell=cell, steps=20, n=6, resets=False)
+def test_a_reset_separates_two_episodes(
+    make_problem, assert_same, cell, rule, alpha, core_steps, backend, dtype
+):
+    problem = make_problem(rule, alpha, cell=cell, steps=20, n=6, resets=False, core_steps=core_steps)
     problem.episode_starts = torch.zeros(20, 3, dtype=torch.bool)
     problem.episode_starts[11] = True
     leaves = problem.fresh_leaves(dtype)
@@ -232,17 +239,12 @@ def test_a_reset_at_the_first_step_forgets_the_incoming_state(make_problem, cell
 
 @pytest.mark.pairwise
 @parametrize_runs
-@pytest.mark.parametrize("core_steps", [1, 2])
+@pytest.mark.parametrize("core_steps", [1, 2, 3])
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_steps_and_recordings_are_the_sequence(
     make_problem, assert_same, collect, cell, rule, alpha, core_steps, backend, dtype
 ):
     problem = make_problem(rule, alpha, cell=cell, n=7, core_steps=core_steps)
-    if backend == "numba" and core_steps > 1 and (CELLS[cell].gates > 0 or alpha != "none"):
-        message = f"compiled for core_steps 1 of the cell {cell} with the rule {rule}, got 2"
-        with pytest.raises(ValueError, match=message):
-            problem.run(backend, dtype)
-        return
     expected = problem.run(backend, dtype)
     leaves = problem.fresh_leaves(dtype)
     params, state = problem.params(leaves), problem.state(leaves).detach()
@@ -269,30 +271,40 @@ FUSED = [(cell, rule) for cell, rule, backend, _ in runs() if backend == "numba"
 
 
 @pytest.mark.pairwise
+@pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("eta", [0.01, 0.1, 0.9])
 @pytest.mark.parametrize(("cell", "rule"), FUSED)
-def test_parity_of_the_compiled_over_many_steps(make_problem, assert_same, cell, rule, eta):
-    problem = make_problem(rule, cell=cell, steps=400, batch=2, n=13, eta=eta, seed=2)
+def test_parity_of_the_compiled_over_many_steps(make_problem, assert_same, cell, rule, eta, core_steps):
+    problem = make_problem(rule, cell=cell, steps=400, batch=2, n=13, eta=eta, seed=2, core_steps=core_steps)
     problem.episode_starts &= torch.arange(400)[:, None] % 50 == 37  # a few long episodes
     problem.episode_starts[200, 1] = True
     assert_same(problem.run("numba", torch.float32), problem.run("reference", torch.float64), torch.float32)
 
 
+@pytest.mark.pairwise
+@pytest.mark.parametrize("core_steps", [1, 2])
+@pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize(("cell", "rule"), FUSED)
-def test_steps_of_the_compiled_may_stand_for_several(make_problem, assert_same, cell, rule):
-    problem = make_problem(rule, cell=cell, steps=6, clamp="full")
+def test_steps_of_the_compiled_may_stand_for_several(
+    make_problem, assert_same, cell, rule, alpha, core_steps
+):
+    problem = make_problem(rule, alpha, cell=cell, steps=6, clamp="full", core_steps=core_steps)
     problem.clamp[1][[1, 4]] = False
     problem.repeats = torch.tensor([3, 1, 1, 4, 1, 2], dtype=torch.int32)
     expected = problem.run("reference", torch.float64)
     assert_same(problem.run("numba", torch.float32), expected, torch.float32)
 
 
+@pytest.mark.pairwise
+@pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize(("cell", "rule"), FUSED)
-def test_threads_and_fresh_memory_change_nothing(make_problem, assert_same, monkeypatch, cell, rule, alpha):
+def test_threads_and_fresh_memory_change_nothing(
+    make_problem, assert_same, monkeypatch, cell, rule, alpha, core_steps
+):
     """But for rounding; and all that is allocated and not zeroed is filled with NaN."""
     memory = pytest.importorskip("plastic_rl.ops.plastic_rnn.numba.memory")
-    problem = make_problem(rule, alpha, cell=cell, steps=24, batch=7, n=11)
+    problem = make_problem(rule, alpha, cell=cell, steps=24, batch=7, n=11, core_steps=core_steps)
     expected = problem.run("numba", torch.float32)
     monkeypatch.setattr(memory, "MIN_WORK", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)

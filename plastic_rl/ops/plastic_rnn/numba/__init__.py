@@ -49,10 +49,6 @@ class NumbaBackend:
         if params.cell in CELLS and CELLS[params.cell].code is None:
             fused = ", ".join(name for name, cell in CELLS.items() if cell.code is not None)
             return Refusal(f"is compiled for the cell {fused}, got {params.cell!r}", avoidable=True)
-        if params.core_steps != 1 and _has_more(params):
-            network = f"the cell {params.cell} with the rule {params.rule}"
-            reason = f"is compiled for core_steps 1 of {network}, got {params.core_steps!r}"
-            return Refusal(reason, avoidable=True)
         if not self._installed:
             install = "needs the package numba: python -m pip install numba"
             return Refusal(install, RuntimeError, remedy="", avoidable=True)

@@ -23,6 +23,7 @@ from plastic_rl.ops.plastic_rnn.numba.gradients import (
     upstream,
     weight_gradient,
 )
+from plastic_rl.ops.plastic_rnn.numba.plain import inner_steps_written_out
 from plastic_rl.ops.plastic_rnn.numba.structs import History
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
@@ -53,7 +54,7 @@ def sequence(
 ) -> tuple[Tensor, PlasticState]:
     """The sequence form; arguments as in the public function, checked there."""
     if not params.plastic and params.core_steps > 1:
-        return _written_out(x, params, state, episode_starts, clamp)
+        return inner_steps_written_out(sequence, x, params, state, episode_starts, clamp)
     if repeats is not None and clamp is not None and params.plastic and (repeats > 1).any():
         return _with_repeats(x, params, state, episode_starts, clamp, repeats.long())
     return _run(x, params, state, episode_starts, clamp, memory.no_repeats(x.shape[0]))
@@ -83,26 +84,6 @@ def _with_repeats(
     values, masks = clamp
     y, state = _run(x[index], params, state, starts, (values[index], masks[index]), counts.numpy())
     return y[last], state
-
-
-def _written_out(
-    x: Tensor,
-    params: PlasticParams,
-    state: PlasticState,
-    episode_starts: Tensor | None,
-    clamp: tuple[Tensor, Tensor] | None,
-) -> tuple[Tensor, PlasticState]:
-    """The inner steps of a plain network, which has no trace, are steps."""
-    k = params.core_steps
-    steps = x.shape[0] * k
-    if episode_starts is not None:
-        first = torch.arange(steps) % k == 0
-        episode_starts = episode_starts.repeat_interleave(k, 0) & first[:, None]
-    if clamp is not None:
-        clamp = clamp[0].repeat_interleave(k, 0), clamp[1].repeat_interleave(k, 0)
-    counts = memory.no_repeats(steps)
-    y, state = _run(x.repeat_interleave(k, 0), params, state, episode_starts, clamp, counts)
-    return y[k - 1 :: k], state
 
 
 def _run(

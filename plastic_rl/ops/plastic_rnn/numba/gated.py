@@ -21,8 +21,10 @@ from plastic_rl.ops.plastic_rnn.numba.gated_cells import CellsBack, Gates
 from plastic_rl.ops.plastic_rnn.numba.gradients import (
     Outgoing,
     downstream,
+    reads,
     upstream,
 )
+from plastic_rl.ops.plastic_rnn.numba.plain import inner_steps_written_out
 from plastic_rl.ops.plastic_rnn.numba.simd import LANES
 from plastic_rl.ops.plastic_rnn.numba.structs import History, Scratch
 from plastic_rl.ops.plastic_rnn.numba.tape import NumbaTape
@@ -35,7 +37,7 @@ class Run(NamedTuple):
     """What a forward pass leaves for the backward pass.
 
     gates: with transposed weights
-    fired: (T, B, rows, width), see ``gated_cells``
+    fired: (T core_steps, B, rows, width), see ``gated_cells``
     memory: (B, N), c before the first step, or (B, 0)
     masks: (T, B, N) of the clamp, or (T, B, 0)
     undo: as in the kernels
@@ -83,6 +85,8 @@ def sequence(
         clamp = None if clamp is None else (clamp[0][index], clamp[1][index])
         y, state = sequence(x[index], params, state, starts, clamp, None)
         return y[last], state
+    if not params.plastic and params.core_steps > 1:
+        return inner_steps_written_out(sequence, x, params, state, episode_starts, clamp)
     starts = torch.zeros(x.shape[:2], dtype=torch.bool) if episode_starts is None else episode_starts
     values, masks = memory.no_clamp(x) if clamp is None else clamp
     call = Call(params, starts, values.detach(), masks)
@@ -169,7 +173,7 @@ def _gates(params: PlasticParams, *, transposed: bool = False) -> Gates:
 
 
 def _fired(steps: int, batch: int, params: PlasticParams) -> np.ndarray:
-    """Room for what steps leave for the way back; its padding has to be zero."""
+    """Room for what inner steps leave for the way back; its padding has to be zero."""
     rows = get_cell(params.cell).gates + 2
     return np.zeros((steps, batch, rows, memory.padded(params.n)), np.float32)
 
@@ -187,10 +191,10 @@ def _forward(call: Call, named: dict[str, Tensor], *, keep: bool) -> tuple[Tenso
     stored = memory.store(plan, batch, n) if keep and params.plastic else memory.no_traces()
     history = History(
         memory.as_array(named["hidden"]), memory.as_array(call.starts), y.numpy(),
-        memory.recalls(1, steps, batch, n), stored, plan.firsts, plan.places, counts,
+        memory.recalls(params.core_steps, steps, batch, n), stored, plan.firsts, plan.places, counts,
     )  # fmt: skip
     prepared, gates = memory.prepare(params), _gates(params)
-    fired = _fired(steps if keep else 1, batch, params)
+    fired = _fired(steps * params.core_steps if keep else 1, batch, params)
     cell_in = memory.as_array(named["cell"])
     cell = torch.empty(cell_in.shape)
     trace = torch.empty(named["trace"].shape)
@@ -198,7 +202,7 @@ def _forward(call: Call, named: dict[str, Tensor], *, keep: bool) -> tuple[Tenso
     seconds = memory.no_traces()
     clamp = memory.as_array(call.values), memory.as_array(call.masks)
     arguments = (cell_in, cell.numpy(), *clamp, history)
-    chunks = memory.chunks_for(batch, (1 + len(gates.w)) * steps * n * n)
+    chunks = memory.chunks_for(batch, (1 + len(gates.w)) * steps * params.core_steps * n * n)
     array = memory.as_array(x)
     if params.plastic:
         traces = memory.as_array(named["trace"]), trace.numpy()
@@ -264,11 +268,13 @@ def _gradients(
     y = torch.from_numpy(history.y)
     up = upstream(y, Outgoing(dy, dhidden, dtrace if params.plastic else None))
     up_cell = np.zeros_like(run.memory) if dcell is None else memory.as_array(dcell)
-    chunks = memory.chunks_for(batch, (1 + len(run.gates.w)) * steps * n * n)
+    chunks = memory.chunks_for(batch, (1 + len(run.gates.w)) * steps * params.core_steps * n * n)
     down = downstream(
         y, chunks, prepared.weights.alpha.size, with_trace=with_trace and params.plastic, with_w=False
     )
-    dx = np.empty((steps, batch, (1 + len(run.gates.w)) * n), np.float32)
+    inner_steps = steps * (1 + history.recalls.shape[1])
+    down = down._replace(pre=np.empty((inner_steps, batch, n), np.float32))
+    dx = np.empty((inner_steps, batch, (1 + len(run.gates.w)) * n), np.float32)
     down_cell = np.empty_like(run.memory)
     size = memory.packed_size(n)
     da = np.zeros((chunks, len(run.gates.w), memory.padded(n)), np.float32)
@@ -305,11 +311,9 @@ def _gradients(
             run.w_transposed, prepared.rule, up_cell, down, down_cell,
         )  # fmt: skip
     du = torch.from_numpy(down.pre)
-    before = torch.cat((torch.from_numpy(history.hidden)[None], y[:-1]))
-    before[torch.from_numpy(history.starts)] = 0.0
     blocks = torch.from_numpy(dx).split(n, dim=2)
     of_gates = (*blocks[:2], *blocks[3:]) if len(blocks) > 1 else ()
-    products = before.flatten(0, 1).t() @ torch.cat((du, *of_gates), dim=2).flatten(0, 1)
+    products = reads(history).flatten(0, 2).t() @ torch.cat((du, *of_gates), dim=2).flatten(0, 1)
     # One row per thread, added up in a fixed order.
     deta, db_m, dplasticity = (torch.tensor(total, dtype=torch.float32) for total in down.scalars.sum(0))
     dalpha = dplasticity
@@ -318,7 +322,7 @@ def _gradients(
         kernels.unpack_matrices(down.alpha.sum(0, keepdims=True), dalpha.numpy())
         dalpha = dalpha[0]
     return {
-        "x": torch.from_numpy(dx),
+        "x": torch.from_numpy(dx).unflatten(0, (steps, -1)).sum(1),
         "hidden": torch.from_numpy(down.hidden),
         # Without plasticity the trace is (B, 0, 0) and comes out as it went in.
         "trace": torch.from_numpy(down.trace) if params.plastic else dtrace,
@@ -345,12 +349,14 @@ class GatedTape(NumbaTape):
 
     def __init__(self, params: PlasticParams, starts: Tensor, y: Tensor) -> None:
         super().__init__(starts, y)
-        self.fired = _fired(self.steps, self.batch, params)
+        self.fired = _fired(self.steps * params.core_steps, self.batch, params)
         self.c = np.zeros((self.batch, memory.padded(self.n)), np.float32)
 
     def reset(self, params: PlasticParams, state: PlasticState) -> None:
         """Begin again with these parameters from this state, which is copied."""
         super().reset(params, state)
+        if len(self.fired) != self.steps * params.core_steps:
+            self.fired = _fired(self.steps * params.core_steps, self.batch, params)
         self.gates = _gates(params)
         self.memory = memory.as_array(state.cell).copy()
         self.c.fill(0)
