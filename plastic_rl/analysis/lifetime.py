@@ -10,6 +10,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.analysis.playback import play
+from plastic_rl.runs.statistics import normalized_like
 from plastic_rl.training.vec_env import has_batched_form, make_vec_env
 
 Effect = Literal["freeze", "wipe", "wipe_once"]
@@ -158,6 +159,7 @@ def record_lifetimes(
         # Not seed + number: then two neighbouring seeds would have lifetimes in common.
         own_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0] // 2)
         env = make_vec_env(env_id, n_envs, seed=own_seed, env_kwargs=env_kwargs)
+        env = normalized_like(model.get_env(), env)
         devices = [model.device] if model.device.type == "cuda" else []
         try:
             with th.random.fork_rng(devices=devices):

@@ -11,6 +11,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from plastic_rl.runs.statistics import normalized_like
 from plastic_rl.training.masks import as_agent
 
 
@@ -107,7 +108,7 @@ def record_episode(
         RenderError: the environment has no ``rgb_array`` mode, or it cannot be drawn.
     """
     camera = _Camera(_make_drawable(env_id, env_kwargs or {}))
-    env = DummyVecEnv([lambda: camera])
+    env = normalized_like(model.get_env(), DummyVecEnv([lambda: camera]))
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         if seed is not None:

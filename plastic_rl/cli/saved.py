@@ -25,6 +25,7 @@ from plastic_rl.runs import folder as runs
 from plastic_rl.runs.hyperparams import ALGORITHMS, default_algorithm
 from plastic_rl.runs.plain_yaml import parse_pairs
 from plastic_rl.runs.pretrained import agent_name, available, load_pretrained, read_record
+from plastic_rl.runs.statistics import normalized_as_trained
 from plastic_rl.training.description import describe
 from plastic_rl.training.evaluation import Evaluation, evaluate_episodes
 from plastic_rl.training.evaluation import evaluate as evaluate_model
@@ -126,6 +127,8 @@ def _load(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAlgorithm, st
         seed = checked_seed(arguments.seed)
     env = make_env(env_id, env_kwargs, n_envs, seed)
     with bad_input(ValueError, OSError):
+        if record is not None:
+            env = normalized_as_trained(env, record.normalize, path.parent)
         return runs.load_model(path, algo, env, device), env_id, env_kwargs
 
 

@@ -27,6 +27,7 @@ from plastic_rl.runs.hyperparams import RunConfig, algorithm_class, default_algo
 from plastic_rl.runs.lock import locked
 from plastic_rl.runs.plain_yaml import parse_pairs
 from plastic_rl.runs.record import MAX_SEED, RunRecord
+from plastic_rl.runs.statistics import load_statistics, normalized
 from plastic_rl.tracking.options import TrackingOptions
 from plastic_rl.tracking.tracker import planned
 from plastic_rl.training.description import describe
@@ -45,7 +46,7 @@ def new(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) 
         folder: Path = arguments.output or runs.next_free_folder(config.algo, config.env_id)
         runs.check_new_folder(folder)
         plans = planned(tracking, folder, {})
-    env = make_env(config.env_id, env_kwargs, config.n_envs, seed)
+    env = _normalized(make_env(config.env_id, env_kwargs, config.n_envs, seed), config)
     record = RunRecord(
         env_id=config.env_id,
         env_kwargs=env_kwargs,
@@ -55,6 +56,7 @@ def new(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) 
         n_envs=config.n_envs,
         n_timesteps=config.n_timesteps,
         hyperparams=config.hyperparams,
+        normalize=config.normalize,
         hyperparams_file=str(config.source),
         versions=runs.versions(),
         others=plans,
@@ -95,10 +97,11 @@ def _go_on(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stop
         record = replace(record, device=checked_device(arguments.device or record.device))
         plans = planned(tracking, folder, record.others)
         record = replace(record, others={**record.others, **plans})
-    env = make_env(record.env_id, record.env_kwargs, record.n_envs, record.seed)
+    env = _normalized(make_env(record.env_id, record.env_kwargs, record.n_envs, record.seed), record)
     path = folder / runs.MODEL
     if path.is_file():
         with bad_input(ValueError, OSError):
+            load_statistics(env, folder)
             model = runs.load_model(path, record.algo, env, record.device)
     else:
         # Its first process died before it could save anything.
@@ -123,6 +126,11 @@ def _go_on(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stop
         # episodes.
         model.set_random_seed(int(np.random.SeedSequence([record.seed, done]).generate_state(1)[0] // 2))
     return Session(model, folder, record, stops, _save_every(arguments), rows).run(plans)
+
+
+def _normalized(env: VecEnv, run: RunConfig | RunRecord) -> VecEnv:
+    with bad_input(ValueError):
+        return normalized(env, run.normalize, run.hyperparams.get("gamma", 0.99))
 
 
 def _untrained(record: RunRecord, env: VecEnv, source: Path) -> BaseAlgorithm:

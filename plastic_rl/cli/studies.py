@@ -17,6 +17,7 @@ from plastic_rl.cli.user_input import bad_input, checked_seed, make_env
 from plastic_rl.envs import reference_levels
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.record import RunRecord
+from plastic_rl.runs.statistics import normalized_as_trained
 from plastic_rl.training.description import describe
 
 # What the runs of one label have in common; they differ in the seed.
@@ -122,6 +123,7 @@ def _play(
         record = records[folder]
         env = make_env(record.env_id, record.env_kwargs, record.n_envs, record.seed)
         with bad_input(ValueError, OSError):
+            env = normalized_as_trained(env, record.normalize, folder)
             model = runs.load_model(runs.find_model(folder), record.algo, env, "cpu")
         env.close()
         found = plastic_matrices(model.policy)

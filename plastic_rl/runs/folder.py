@@ -22,6 +22,7 @@ from plastic_rl.files import atomic
 from plastic_rl.runs.hyperparams import algorithm_class
 from plastic_rl.runs.logs import ProgressLog
 from plastic_rl.runs.record import RunRecord
+from plastic_rl.runs.statistics import STATISTICS, save_statistics
 
 MODEL = "model.zip"
 CONFIG = "config.yml"
@@ -53,7 +54,7 @@ def check_new_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file, not a folder")
-    for name in (CONFIG, MODEL, MONITOR, PROGRESS, CURVE, EPISODE):
+    for name in (CONFIG, MODEL, STATISTICS, MONITOR, PROGRESS, CURVE, EPISODE):
         if (folder / name).exists():
             raise FileExistsError(
                 f"{folder} already holds a run ({name}): choose another folder or resume it"
@@ -112,7 +113,11 @@ def versions() -> dict[str, str]:
 
 
 def save_model(model: BaseAlgorithm, path: Path) -> None:
-    """Save the model so that `path` always holds a whole model, even if the process is killed meanwhile."""
+    """Save the model so that `path` always holds a whole model, even if the process is killed meanwhile.
+
+    Beside it, the statistics of environments that are normalized.
+    """
+    save_statistics(model.env, path.parent)
     with atomic(path) as partial:
         model.save(partial)
 

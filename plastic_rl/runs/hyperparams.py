@@ -15,6 +15,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from plastic_rl.arguments import NUMBERS, check_number, split_env_id
 from plastic_rl.envs.tasks.episodic import EpisodicTaskEnv
+from plastic_rl.runs.normalize import check_normalize
 from plastic_rl.runs.plain_yaml import check_names, load_yaml, merge
 
 ALGORITHMS: dict[str, str] = {
@@ -58,6 +59,7 @@ class RunConfig:
         n_timesteps: environment steps of the whole training, at least 1.
         hyperparams: the algorithm's constructor arguments as plain YAML values (a schedule is a string).
         source: the file they were read from.
+        normalize: arguments of `VecNormalize` around the environments, None for none.
     """
 
     env_id: str
@@ -66,6 +68,7 @@ class RunConfig:
     n_timesteps: int
     hyperparams: dict[str, Any]
     source: Path
+    normalize: dict[str, Any] | None = None
 
     def kwargs(self) -> dict[str, Any]:
         """The algorithm's constructor arguments, schedules built; a fresh copy on every call."""
@@ -98,7 +101,7 @@ def hyperparams(
 
     Returns:
         The arguments, ``policy`` among them; not ``env``, ``seed`` and ``device``, nor the keys of the run
-        (``n_envs``, ``n_timesteps``: see `load_config`).
+        (``n_envs``, ``n_timesteps``, ``normalize``: see `load_config`).
 
     Raises:
         ValueError: an unknown algorithm or key, or a value of the wrong type or outside its range.
@@ -132,8 +135,9 @@ def load_config(
     if values["policy"] not in policies:
         raise ValueError(f"unknown policy {values['policy']!r}: choose one of {', '.join(policies)}")
     _check_policy_kwargs(values.get("policy_kwargs") or {})
+    normalize = check_normalize(values.pop("normalize", None))
     run = {key: values.pop(key) for key in RUN_KEYS}
-    return RunConfig(env_id=env_id, algo=algo, hyperparams=values, source=path, **run)
+    return RunConfig(env_id=env_id, algo=algo, hyperparams=values, source=path, normalize=normalize, **run)
 
 
 def default_algorithm(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> str:
@@ -175,7 +179,9 @@ def algorithm_class(algo: str) -> Any:
 def allowed_keys(algo: str) -> list[str]:
     """The keys an entry for this algorithm may have: the run's and its constructor's arguments."""
     arguments = inspect.signature(algorithm_class(algo).__init__).parameters
-    return [*RUN_KEYS, *(name for name in arguments if name not in _NOT_HYPERPARAMS)]
+    # Whole episodes are drawn from a task, past every wrapper of its environment.
+    run = RUN_KEYS if algo == "supervised" else (*RUN_KEYS, "normalize")
+    return [*run, *(name for name in arguments if name not in _NOT_HYPERPARAMS)]
 
 
 def default_config_path(algo: str) -> Path:

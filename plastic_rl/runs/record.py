@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from plastic_rl.runs.hyperparams import ALGORITHMS
+from plastic_rl.runs.normalize import check_normalize
 from plastic_rl.runs.plain_yaml import check_names, dump_yaml, load_yaml
 
 MAX_SEED = 2**31
@@ -41,6 +42,7 @@ class RunRecord:
         n_envs: number of environments stepped together, at least 1.
         n_timesteps: environment steps of the whole training, at least 1.
         hyperparams: the algorithm's constructor arguments as plain YAML values.
+        normalize: arguments of `VecNormalize` around the environments, None for none.
         hyperparams_file: the file that they were read from, if any.
         versions: of what results depend on, by name.
         others: what else is kept beside these, by name: a tracker's own record, a benchmark's notes.
@@ -58,6 +60,7 @@ class RunRecord:
     n_envs: int
     n_timesteps: int
     hyperparams: dict[str, Any]
+    normalize: dict[str, Any] | None = None
     hyperparams_file: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
@@ -70,6 +73,7 @@ class RunRecord:
         if self.algo not in ALGORITHMS:
             raise ValueError(f"unknown algorithm {self.algo!r}, not one of {', '.join(ALGORITHMS)}")
         check_names(self.env_kwargs, "env_kwargs")
+        object.__setattr__(self, "normalize", check_normalize(self.normalize))
         in_range = {
             "n_envs": self.n_envs >= 1,
             "n_timesteps": self.n_timesteps >= 1,

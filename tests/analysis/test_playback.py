@@ -26,6 +26,9 @@ class Spy:
         self.model, self.device = model, model.device
         self.asked: list[tuple[Any, np.ndarray, Any]] = []
 
+    def get_env(self) -> Any:
+        return self.model.get_env()
+
     def predict(self, observation: Any, state: Any, start: np.ndarray, deterministic: bool) -> Any:
         answer = self.model.predict(observation, state, start, deterministic)
         self.asked.append((state, start.copy(), answer[1]))
