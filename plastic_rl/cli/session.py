@@ -21,6 +21,7 @@ from plastic_rl.envs import reference_levels
 from plastic_rl.policies.plastic_modules import plastic_modules
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.callbacks import EpisodeLogCallback, ProgressCallback, SaveModelCallback, StopCallback
+from plastic_rl.runs.checkpoint import save_checkpoint
 from plastic_rl.runs.output import say
 from plastic_rl.runs.record import RunRecord
 from plastic_rl.tracking.plasticity import PlasticityCallback
@@ -125,7 +126,9 @@ class Session:
                 # It has vanished meanwhile; the model is worth a new one.
                 self.folder.mkdir(parents=True)
                 runs.update_config(self.folder, self.record)
-            runs.save_model(self.model, self.folder / runs.MODEL)
+            save_checkpoint(
+                self.model, self.folder / runs.MODEL, getattr(stop, "between_rollouts", stop is None)
+            )
         except OSError as error:
             step = f"{self.model.num_timesteps:,}"
             say(f"The model of step {step} could not be saved: {error.strerror or error}")

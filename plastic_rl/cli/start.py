@@ -23,8 +23,10 @@ from plastic_rl.cli.user_input import (
 )
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.callbacks import SAVE_EVERY
+from plastic_rl.runs.checkpoint import restore_training
 from plastic_rl.runs.hyperparams import RunConfig, algorithm_class, default_algorithm, load_config
 from plastic_rl.runs.lock import locked
+from plastic_rl.runs.output import say
 from plastic_rl.runs.plain_yaml import parse_pairs
 from plastic_rl.runs.record import MAX_SEED, RunRecord
 from plastic_rl.runs.statistics import load_statistics, normalized
@@ -115,16 +117,18 @@ def _go_on(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stop
         return 0
     with bad_input(ValueError, OSError):
         # All is read before anything is written.
+        goes_on = path.is_file() and restore_training(model, path)
         rows = runs.read_progress(folder, done)
         monitor = runs.trimmed_monitor(folder, getattr(model, "logged_episodes", 0))
         runs.update_config(folder, record)
         runs.write_monitor(folder, monitor)
         if not path.is_file():
             runs.save_model(model, path)
-    if done and not describe(model).resumes_exactly:
+    if done and not goes_on and not describe(model).resumes_exactly:
         # Loading a model seeds it as at the start of the run: without a new seed it would see the same
         # episodes.
         model.set_random_seed(int(np.random.SeedSequence([record.seed, done]).generate_state(1)[0] // 2))
+        say("New episodes begin: the states of those that the training was in were not saved.")
     return Session(model, folder, record, stops, _save_every(arguments), rows).run(plans)
 
 

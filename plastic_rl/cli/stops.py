@@ -19,11 +19,12 @@ class Stopped(KeyboardInterrupt):
     Attributes:
         signum: which.
         at_once: whether it may have come in the middle of an update.
+        between_rollouts: whether it came where nothing is lost.
     """
 
-    def __init__(self, signum: int, at_once: bool = True) -> None:
+    def __init__(self, signum: int, at_once: bool = True, between_rollouts: bool = False) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.signum, self.at_once = signum, at_once
+        self.signum, self.at_once, self.between_rollouts = signum, at_once, between_rollouts
 
     @property
     def exit_code(self) -> int:
@@ -87,7 +88,7 @@ class Stops:
             Stopped: it was.
         """
         if self.asked is not None and (between_rollouts or time.monotonic() - self._since >= GRACE):
-            raise Stopped(self.asked, at_once=False)
+            raise Stopped(self.asked, at_once=False, between_rollouts=between_rollouts)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         again = self.asked is not None

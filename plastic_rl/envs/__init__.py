@@ -11,6 +11,7 @@ from plastic_rl.envs.registration import (
     register_environments,
     register_levels,
 )
+from plastic_rl.envs.state import Stateful
 from plastic_rl.envs.tasks import (
     DrawnTask,
     Episodes,
@@ -63,6 +64,7 @@ __all__ = [
     "PlasticPatternMemoryEnv",
     "PlasticPatternMemoryVectorEnv",
     "PreviousActionReward",
+    "Stateful",
     "evaluates_sampled",
     "reference_levels",
     "register_environments",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from plastic_rl.arguments import check_count, is_integer
 from plastic_rl.envs.arguments import can_render, check_render_mode
+from plastic_rl.envs.state import Stateful
 
 _SIGNED, _UNSIGNED = np.dtype(np.intp), np.dtype(np.uintp)
 
 
-class BatchedEnv(VectorEnv[Any, Any, NDArray[Any]], ABC):
+class BatchedEnv(Stateful, VectorEnv[Any, Any, NDArray[Any]], ABC):
     """B environments of one kind that are stepped together with NumPy; a family of them writes five methods.
 
     An episode that ends is followed by the next one in the same step (`AutoresetMode.SAME_STEP`): the
@@ -38,6 +39,9 @@ class BatchedEnv(VectorEnv[Any, Any, NDArray[Any]], ABC):
 
     `_elapsed()` says how many steps each episode has taken; during `_advance` the present one is counted.
 
+    A family that names in `state_attributes` what else changes in an episode has `get_state` and `set_state`:
+    a training can then be stopped in the middle of its episodes and go on to the bit.
+
     Args:
         num_envs: B, at least 1.
         observation_space: of one environment.
@@ -50,6 +54,7 @@ class BatchedEnv(VectorEnv[Any, Any, NDArray[Any]], ABC):
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    state_attributes: ClassVar[tuple[str, ...]] = ("_started", "_clock", "_began", "_next_limit")
 
     def __init__(
         self,

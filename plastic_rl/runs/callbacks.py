@@ -11,7 +11,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from plastic_rl.runs.folder import MONITOR, read_monitor, save_model
+from plastic_rl.runs.checkpoint import save_checkpoint
+from plastic_rl.runs.folder import MONITOR, read_monitor
 from plastic_rl.runs.logs import Note, TextLog
 from plastic_rl.runs.output import say, unread
 
@@ -21,6 +22,8 @@ SAVE_EVERY = 180.0
 
 class SaveModelCallback(BaseCallback):
     """Save the model every few minutes, between two rollouts, so that a killed run can be resumed.
+
+    Beside it lies what its training goes on with, see `plastic_rl.runs.checkpoint`.
 
     A model that cannot be saved, as on a full disk, is a note: the one before stays, the next one is tried.
 
@@ -47,7 +50,7 @@ class SaveModelCallback(BaseCallback):
     def _on_rollout_start(self) -> None:
         if time.monotonic() - self._last_save >= self.every:
             try:
-                save_model(self.model, self.path)
+                save_checkpoint(self.model, self.path, note=self._note)
                 self.saved_steps = self.num_timesteps
             except OSError as error:
                 self._note(f"Note: step {self.num_timesteps:,} was not saved: {error.strerror or error}")

@@ -8,7 +8,7 @@ import pickle
 import platform
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -112,14 +112,25 @@ def versions() -> dict[str, str]:
     return found
 
 
-def save_model(model: BaseAlgorithm, path: Path) -> None:
+def save_model(
+    model: BaseAlgorithm, path: Path, before: Callable[[Path], object] = lambda written: None
+) -> None:
     """Save the model so that `path` always holds a whole model, even if the process is killed meanwhile.
 
     Beside it, the statistics of environments that are normalized.
+
+    Args:
+        model: any.
+        path: of the file.
+        before: is called with the new file when that is written and has not taken the place of the old one.
+
+    Raises:
+        OSError: it cannot be written; the old one stays.
     """
-    save_statistics(model.env, path.parent)
     with atomic(path) as partial:
         model.save(partial)
+        before(partial)
+        save_statistics(model.env, path.parent)
 
 
 def find_model(path: str | Path) -> Path:

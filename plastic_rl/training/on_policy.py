@@ -211,8 +211,6 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         assert self._state is not None
         policy.set_training_mode(False)
         rollout_buffer.reset()
-        if self.use_sde:
-            policy.reset_noise(env.num_envs)
         recorder = self._start_recording(policy, rollout_buffer, n_rollout_steps)
         self._rollout_state = self._state
         self._masks = masks = RolloutMasks(env, n_rollout_steps, self.device, self.use_masking)
@@ -220,6 +218,9 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         ended: list[LastObservation] = []
         check_last = can_be_bad(self.observation_space)
         callback.on_rollout_start()
+        # After the callback: a training that is saved there, and goes on, draws the same noise.
+        if self.use_sde:
+            policy.reset_noise(env.num_envs)
 
         try:
             for n_steps in range(n_rollout_steps):

@@ -27,6 +27,7 @@ SETTINGS = ["n_steps:20", "policy_kwargs.hidden_size:6", "policy_kwargs.backend:
 TINY = ["--n-envs", "2", "--seed", "3", "--device", "cpu", *SHORT, "--hyperparams", *SETTINGS]
 # fmt: on
 FILES = {"config.yml", "episode.gif", "learning_curve.png", "model.zip", "monitor.csv", "progress.csv"}
+STATE = "training_state.safetensors"
 
 
 def train(folder: Path, timesteps: int, *more: str) -> int:
@@ -52,7 +53,7 @@ def logged_steps(folder: Path) -> list[int]:
 def test_a_training_leaves_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "a" / "new run"
     assert train(folder, 2000, "--n-envs", "10") == 0
-    assert {path.name for path in folder.iterdir()} == FILES
+    assert {path.name for path in folder.iterdir()} == FILES | {STATE}
     config = yaml.safe_load((folder / "config.yml").read_text())
     assert (config["env_id"], config["algo"], config["seed"]) == ("PlasticMaze-v0", "plastic_a2c", 3)
     assert (config["n_envs"], config["n_timesteps"]) == (10, 2000)
@@ -319,7 +320,7 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in err
     assert f"To go on: plastic-rl train --resume {folder}" in out
-    assert {path.name for path in folder.iterdir()} == FILES
+    assert {path.name for path in folder.iterdir()} == FILES | {STATE}
     assert PlasticA2C.load(folder / "model.zip", device="cpu").num_timesteps >= 20 * 20
 
 
@@ -342,7 +343,7 @@ def test_the_model_is_saved_during_the_training(tmp_path: Path) -> None:
     model.learn(40, callback=SaveModelCallback(path, every=0.0))
     # Saved at the start of every rollout, the last of which begins at step 30.
     assert PlasticA2C.load(path, device="cpu").num_timesteps == 30
-    assert [file.name for file in tmp_path.iterdir()] == ["model.zip"]
+    assert [file.name for file in tmp_path.iterdir()] == ["model.zip"]  # CartPole has no state to be had
     path.unlink()
     model.learn(40, callback=SaveModelCallback(path, every=3600.0))
     assert not path.exists()

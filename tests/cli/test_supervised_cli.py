@@ -118,6 +118,7 @@ def test_a_training_leaves_everything(tmp_path: Path, capsys: pytest.CaptureFixt
     folder = tmp_path / "run"
     assert train(folder, 30 * 2 * LENGTH) == 0
     files = {"config.yml", "episode.gif", "learning_curve.png", "model.zip", "monitor.csv", "progress.csv"}
+    files.add("training_state.safetensors")
     assert {path.name for path in folder.iterdir()} == files
     config = yaml.safe_load((folder / "config.yml").read_text())
     assert (config["env_id"], config["algo"], config["seed"]) == (ENV, "supervised", 3)

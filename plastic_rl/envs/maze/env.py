@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from plastic_rl.envs.arguments import can_render, check_render_mode
 from plastic_rl.envs.maze.render import Trail, render_trail
 from plastic_rl.envs.maze.rules import Maze, MazeArguments, MazeOptions
+from plastic_rl.envs.state import Stateful
 
 
-class PlasticMazeEnv(gym.Env[NDArray[Any], Any]):
+class PlasticMazeEnv(Stateful, gym.Env[NDArray[Any], Any]):
     """A maze with an invisible goal that must be found anew in every lifetime.
 
     ## Description
@@ -70,6 +71,7 @@ class PlasticMazeEnv(gym.Env[NDArray[Any], Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}  # noqa: RUF012
+    state_attributes = ("_goal", "_square", "_steps", "_hits", "_trail")
 
     def __init__(self, *, render_mode: str | None = None, **options: Unpack[MazeArguments]):
         self._maze = Maze(MazeOptions(**options))

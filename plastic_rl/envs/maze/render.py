@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from plastic_rl.envs.state import Stateful
+
 Square = tuple[int, int]
 
 PIXELS = 32
@@ -23,7 +25,7 @@ _BUMP = (213, 94, 0)
 _TEXT = (255, 255, 255)
 
 
-class Trail:
+class Trail(Stateful):
     """What a picture needs to know of the episode so far.
 
     Attributes:
@@ -31,6 +33,8 @@ class Trail:
         steps, hits: counts of this episode.
         reward: the last step's; `total`: the sum over the episode.
     """
+
+    state_attributes = ("path", "steps", "hits", "reward", "total")
 
     def __init__(self) -> None:
         self.start((0, 0))

@@ -34,6 +34,7 @@ class PlasticMazeVectorEnv(BatchedEnv):
         "render_modes": ["rgb_array", "ansi"],
         "render_fps": 10,
     }
+    state_attributes = ("_square", "_outcome", "_goal", "_hits", "_trails")
 
     def __init__(
         self,
@@ -59,6 +60,9 @@ class PlasticMazeVectorEnv(BatchedEnv):
         self._goal_place = np.full(self.num_envs, None)
         self._hits = np.zeros(self.num_envs, dtype=np.int64)
         self._trails = None if self.render_mode is None else [Trail() for _ in range(self.num_envs)]
+
+    def _restored(self) -> None:
+        self._goal_place = self._places[self._goal]
 
     def _begin(self, which: NDArray[np.intp]) -> None:
         start = self._maze.sample_starts(self.np_random, len(which))

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from plastic_rl.envs.arguments import can_render, check_render_mode
 from plastic_rl.envs.pairs.render import Trail, render_trail
 from plastic_rl.envs.pairs.rules import Lifetimes, Pairs, PairsArguments, PairsOptions
+from plastic_rl.envs.state import Stateful
 
 
-class PlasticPairsEnv(gym.Env[NDArray[Any], Any]):
+class PlasticPairsEnv(Stateful, gym.Env[NDArray[Any], Any]):
     """Pairs of a cue and an answer that must be bound to each other within one lifetime.
 
     ## Description
@@ -93,6 +94,7 @@ class PlasticPairsEnv(gym.Env[NDArray[Any], Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}  # noqa: RUF012
+    state_attributes = ("_life", "_steps", "_trail")
 
     def __init__(self, *, render_mode: str | None = None, **options: Unpack[PairsArguments]):
         self._rules = Pairs(PairsOptions(**options))
@@ -102,6 +104,10 @@ class PlasticPairsEnv(gym.Env[NDArray[Any], Any]):
         self._life: Lifetimes | None = None
         self._steps = 0
         self._trail = None if self.render_mode is None else Trail(self._rules)
+
+    def _restored(self) -> None:
+        if self._life is not None:
+            self._life = Lifetimes(*self._life)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from plastic_rl.envs.pairs.rules import Lifetimes, Pairs, number_of_rounds
+from plastic_rl.envs.state import Stateful
 
 # Okabe and Ito's palette, which stays distinct for colour-blind eyes, on greys. Two of its colours are kept
 # for right and wrong; answers have the others and a number.
@@ -22,7 +23,7 @@ PATTERN = 64
 _WIDTH, _HEIGHT, _GAP, _HEADER = 96, 136, 8, 88
 
 
-class Trail:
+class Trail(Stateful):
     """One lifetime and what was answered in it so far.
 
     Attributes:
@@ -30,6 +31,11 @@ class Trail:
         steps: that were taken.
         given: by pair, the answers given when one was wanted, each with whether it was right.
     """
+
+    # fmt: off
+    state_attributes = ("count", "length", "cues", "pairs", "targets", "answers", "shows_cue", "told",
+                        "steps", "given", "outcome")
+    # fmt: on
 
     def __init__(self, rules: Pairs):
         self.rules = rules

@@ -34,6 +34,10 @@ class PlasticPairsVectorEnv(BatchedEnv):
         "render_modes": ["rgb_array", "ansi"],
         "render_fps": 4,
     }
+    # fmt: off
+    state_attributes = ("_store", "_n_used", "_seen", "_pairs", "_targets", "_now", "_end", "_target",
+                        "_right", "_outcomes", "_trails")
+    # fmt: on
 
     def __init__(
         self,
@@ -69,6 +73,10 @@ class PlasticPairsVectorEnv(BatchedEnv):
         self._outcome_entries = np.arange(self.num_envs) * size + rules.answer_start
         self._outcomes: NDArray[np.intp] | None = None
         self._trails = [] if render_mode is None else [Trail(rules) for _ in range(self.num_envs)]
+
+    def _restored(self) -> None:
+        if self._store is not None:
+            self._store, self._store_rng = Lifetimes(*self._store), self.np_random
 
     def _begin(self, which: NDArray[np.intp]) -> None:
         n = len(which)

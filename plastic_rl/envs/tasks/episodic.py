@@ -1,6 +1,6 @@
 """Supervised tasks as environments: an episode shows things, and its last action is held against a target."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from plastic_rl.arguments import check_count
 from plastic_rl.envs.arguments import can_render, check_render_mode
+from plastic_rl.envs.state import Stateful
 from plastic_rl.envs.tasks.bars import draw_bars
 from plastic_rl.envs.tasks.task import DrawnTask, Episodes, EpisodicTask, check_task, measures
 
 
-class EpisodicTaskEnv(gym.Env[Any, Any]):
+class EpisodicTaskEnv(Stateful, gym.Env[Any, Any]):
     """Makes a supervised task an environment that any agent can play.
 
     The step with number t = 0 ... T - 1 takes the action that answers observation t. Only the last one
@@ -69,6 +70,7 @@ class EpisodicTaskEnv(gym.Env[Any, Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    state_attributes: ClassVar[tuple[str, ...]] = ("_episode", "_action", "_steps")
 
     def __init__(self, task: EpisodicTask, render_mode: str | None = None):
         check_task(task)
@@ -79,6 +81,10 @@ class EpisodicTaskEnv(gym.Env[Any, Any]):
         self._episode: Episodes | None = None
         self._action: NDArray[Any] | None = None
         self._steps = 0
+
+    def _restored(self) -> None:
+        if isinstance(self._episode, dict):
+            self._episode = Episodes(**self._episode)
 
     def sample_episodes(self, batch: int) -> Episodes:
         """Draw whole episodes at once, independent of the one that is being played.

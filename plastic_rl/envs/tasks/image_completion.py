@@ -137,12 +137,16 @@ class PlasticImageCompletionEnv(EpisodicTaskEnv):
     - v0: first version.
     """
 
+    state_attributes = ()
+
     def __init__(self, *, render_mode: str | None = None, **task_arguments: Any):
         super().__init__(ImageCompletionTask(**task_arguments), render_mode)
 
 
 class PlasticImageCompletionVectorEnv(EpisodicTaskVectorEnv):
     """The batched form of `PlasticImageCompletionEnv`: its arguments, `num_envs` and `max_episode_steps`."""
+
+    state_attributes = ()
 
     def __init__(
         self,

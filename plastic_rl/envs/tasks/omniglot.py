@@ -281,6 +281,7 @@ class PlasticOmniglotEnv(EpisodicTaskEnv):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012
+    state_attributes = ()
 
     def __init__(self, *, render_mode: str | None = None, **task_arguments: Any):
         super().__init__(OmniglotTask(**task_arguments), render_mode)
@@ -290,6 +291,7 @@ class PlasticOmniglotVectorEnv(EpisodicTaskVectorEnv):
     """The batched form of `PlasticOmniglotEnv`: its arguments, `num_envs` and `max_episode_steps`."""
 
     metadata: dict[str, Any] = {**EpisodicTaskVectorEnv.metadata, "render_fps": 2}  # noqa: RUF012
+    state_attributes = ()
 
     def __init__(
         self,

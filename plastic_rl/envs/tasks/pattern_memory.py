@@ -114,12 +114,16 @@ class PlasticPatternMemoryEnv(EpisodicTaskEnv):
     - v0: first version.
     """
 
+    state_attributes = ()
+
     def __init__(self, *, render_mode: str | None = None, **task_arguments: Any):
         super().__init__(PatternMemoryTask(**task_arguments), render_mode)
 
 
 class PlasticPatternMemoryVectorEnv(EpisodicTaskVectorEnv):
     """The batched form of `PlasticPatternMemoryEnv`: its arguments, `num_envs` and `max_episode_steps`."""
+
+    state_attributes = ()
 
     def __init__(
         self,

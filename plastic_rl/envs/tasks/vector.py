@@ -1,7 +1,7 @@
 """Many episodes of a task at once, behind Gymnasium's vector interface."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -37,6 +37,7 @@ class EpisodicTaskVectorEnv(BatchedEnv):
         "render_modes": ["rgb_array"],
         "render_fps": 10,
     }
+    state_attributes: ClassVar[tuple[str, ...]] = ("_episodes", "_actions", "_measures")
 
     def __init__(
         self,
