@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from plastic_rl import ImageCompletionTask, OmniglotTask, PatternMemoryTask
+from plastic_rl.envs.discovery.rules import DiscoveryOptions
 from plastic_rl.envs.maze.rules import MazeOptions
 from plastic_rl.envs.pairs.rules import PairsOptions
 from plastic_rl.policies import CoreOptions, MlpPolicy
@@ -52,6 +53,7 @@ def rows(text: str) -> list[tuple[str, str]]:
     [
         ("environments.md", "PlasticMaze-v0 and PlasticMazePrevAction-v0", MazeOptions),
         ("environments.md", "PlasticPairs-v0 and PlasticBandit-v0", PairsOptions),
+        ("environments.md", "PlasticTargetDiscovery-v0", DiscoveryOptions),
         ("environments.md", "PlasticPatternMemory-v0", PatternMemoryTask),
         ("environments.md", "PlasticImageCompletion-v0", ImageCompletionTask),
         ("environments.md", "PlasticOmniglot-v0", OmniglotTask),
@@ -85,6 +87,7 @@ def test_no_argument_of_an_environment_is_missing() -> None:
     tasks = {
         "PlasticMaze-v0 and PlasticMazePrevAction-v0": MazeOptions,
         "PlasticPairs-v0 and PlasticBandit-v0": PairsOptions,
+        "PlasticTargetDiscovery-v0": DiscoveryOptions,
         "PlasticPatternMemory-v0": PatternMemoryTask,
         "PlasticImageCompletion-v0": ImageCompletionTask,
         "PlasticOmniglot-v0": OmniglotTask,

@@ -10,6 +10,7 @@ import gymnasium as gym
 import pytest
 
 import plastic_rl
+from plastic_rl.envs.discovery.rules import DiscoveryArguments, DiscoveryOptions
 from plastic_rl.envs.maze.rules import MazeArguments, MazeOptions
 from plastic_rl.envs.pairs.rules import PairsArguments, PairsOptions
 from plastic_rl.policies.core_options import CoreArguments, CoreOptions
@@ -72,7 +73,12 @@ def test_the_root_links_lead_into_the_package():
 
 @pytest.mark.parametrize(
     ("arguments", "options"),
-    [(CoreArguments, CoreOptions), (MazeArguments, MazeOptions), (PairsArguments, PairsOptions)],
+    [
+        (CoreArguments, CoreOptions),
+        (DiscoveryArguments, DiscoveryOptions),
+        (MazeArguments, MazeOptions),
+        (PairsArguments, PairsOptions),
+    ],
 )
 def test_type_checkers_are_told_all_options_and_their_types(arguments, options):
     """That a keyword that is none is an error to them shows in the tests of unknown arguments."""

@@ -3,7 +3,7 @@
     PLASTIC_RL_DATA=... python -m benchmarks.science.pictures [--output docs/figures]
 
 Needs Omniglot and CIFAR-10 (`plastic-rl data fetch`). Nothing here is trained. In the maze the way to the
-goal is taken from `info`, and so are the answers to all pairs but the first three; the other episodes are
+goal is taken from `info`, and so are most answers to the pairs and in target discovery; the others are
 answered by methods that fit on a line: the drawing that shares most ink with the query (Omniglot), and the
 sum of the outer products of all that was seen (patterns, images).
 """
@@ -79,6 +79,15 @@ def recalled(seed: int, steps: int) -> np.ndarray:
     return np.asarray(env.render())
 
 
+def discovered(seed: int, steps: int) -> np.ndarray:
+    """Target discovery after so many steps, (H, W, 3) uint8; first all answers are yes, then right."""
+    env = gym.make("PlasticTargetDiscovery-v0", render_mode="rgb_array")
+    _, info = env.reset(seed=seed)
+    for _ in range(steps):
+        info = env.step(info.get("answer", 0) if info["trial"] > 3 else 1)[4]
+    return np.asarray(env.render())
+
+
 def main() -> None:
     """Draw them all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -87,6 +96,7 @@ def main() -> None:
     pictures = {
         "maze": walked(seed=0, hits=3),
         "pairs": recalled(seed=1, steps=27),
+        "target_discovery": discovered(seed=2, steps=69),
         "pattern_memory": answered("PlasticPatternMemory-v0", signs, seed=0),
         "image_completion": answered("PlasticImageCompletion-v0", completed, seed=0),
         "omniglot": answered("PlasticOmniglot-v0", most_alike, seed=0),

@@ -1,6 +1,7 @@
 """Environments whose episodes each pose a new problem, so that an agent must learn within its lifetime."""
 
 from plastic_rl.envs.batched import BatchedEnv
+from plastic_rl.envs.discovery import PlasticTargetDiscoveryEnv, PlasticTargetDiscoveryVectorEnv
 from plastic_rl.envs.maze import PlasticMazeEnv, PlasticMazeVectorEnv
 from plastic_rl.envs.pairs import PairsTask, PlasticPairsEnv, PlasticPairsVectorEnv
 from plastic_rl.envs.registration import (
@@ -63,6 +64,8 @@ __all__ = [
     "PlasticPairsVectorEnv",
     "PlasticPatternMemoryEnv",
     "PlasticPatternMemoryVectorEnv",
+    "PlasticTargetDiscoveryEnv",
+    "PlasticTargetDiscoveryVectorEnv",
     "PreviousActionReward",
     "Stateful",
     "evaluates_sampled",

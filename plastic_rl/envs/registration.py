@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 
 from plastic_rl.arguments import check_flag, is_number, split_env_id
+from plastic_rl.envs.discovery.rules import discovery_levels
 from plastic_rl.envs.maze.env import maze_levels
 from plastic_rl.envs.pairs.levels import pairs_levels
 
@@ -60,6 +61,13 @@ ENVIRONMENTS: dict[str, Environment] = {
     "PlasticPairs-v0": Environment(arguments=_PAIRS, levels=pairs_levels),
     "PlasticBandit-v0": Environment(
         arguments={**_PAIRS, "kwargs": {"cues": "fixed", "feedback": "tried"}}, levels=pairs_levels
+    ),
+    "PlasticTargetDiscovery-v0": Environment(
+        arguments={
+            "entry_point": "plastic_rl.envs.discovery:PlasticTargetDiscoveryEnv",
+            "vector_entry_point": "plastic_rl.envs.discovery:PlasticTargetDiscoveryVectorEnv",
+        },
+        levels=discovery_levels,
     ),
     "PlasticPatternMemory-v0": Environment(arguments=_of_task("PatternMemory")),
     "PlasticImageCompletion-v0": Environment(arguments=_of_task("ImageCompletion")),

@@ -9,7 +9,12 @@ import pytest
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from plastic_rl.envs import PlasticMazeVectorEnv, PlasticPairsVectorEnv, register_environments
+from plastic_rl.envs import (
+    PlasticMazeVectorEnv,
+    PlasticPairsVectorEnv,
+    PlasticTargetDiscoveryVectorEnv,
+    register_environments,
+)
 
 register_environments()
 
@@ -18,13 +23,14 @@ every_form = pytest.mark.parametrize(
     [
         (PlasticMazeVectorEnv, {"size": 5, "max_episode_steps": 9, "observe_time": True}),
         (PlasticPairsVectorEnv, {"n_pairs": (1, 3)}),
+        (PlasticTargetDiscoveryVectorEnv, {"n_trials": 2, "blank_steps": 0}),
         (PlasticPairsVectorEnv, {"n_pairs": (1, 3), "feedback": "tried", "n_rounds": 2}),
     ],
 )
 
 
-def draw_actions(steps, num_envs):
-    return np.random.default_rng(0).integers(4, size=(steps, num_envs))
+def draw_actions(steps, envs):
+    return np.random.default_rng(0).integers(envs.single_action_space.n, size=(steps, envs.num_envs))
 
 
 @pytest.mark.parametrize(
@@ -32,6 +38,7 @@ def draw_actions(steps, num_envs):
     [
         ("PlasticMaze-v0", {"size": 5, "max_episode_steps": 5}, 7, 1 + 2 * 4 + 1),
         ("PlasticPairs-v0", {"n_pairs": 2}, 3, 3 + 3),
+        ("PlasticTargetDiscovery-v0", {"n_trials": 2, "blank_steps": 0}, 4, 5 + 4),
         ("PlasticPairs-v0", {"n_pairs": 3, "feedback": "tried", "n_rounds": 1}, 3, 5 + 4),
     ],
 )
@@ -50,7 +57,7 @@ def test_results_are_laid_out_as_by_gymnasiums_vector_environment(layout, env_id
         assert getattr(batch, name) == getattr(model, name)
     assert layout(batch.reset(seed=0)[1]) == layout(model.reset(seed=0)[1])
     mask = np.array([False, True, False])
-    for step, actions in enumerate(draw_actions(30, 3)):
+    for step, actions in enumerate(draw_actions(30, batch)):
         if step == mask_at:  # from here on, the episodes end at different steps
             again = [envs.reset(options={"reset_mask": mask.copy()})[1] for envs in (batch, model)]
             assert layout(again[0]) == layout(again[1])
@@ -65,7 +72,7 @@ def test_results_are_laid_out_as_by_gymnasiums_vector_environment(layout, env_id
 
 
 def play(envs, seed, steps=290):
-    return [envs.reset(seed=seed)] + [envs.step(actions) for actions in draw_actions(steps, envs.num_envs)]
+    return [envs.reset(seed=seed)] + [envs.step(actions) for actions in draw_actions(steps, envs)]
 
 
 @pytest.mark.parametrize("seed", [3, [3, 1, 4, 1]])
@@ -86,10 +93,10 @@ def test_returned_arrays_never_change(make, arguments):
     envs = make(4, **arguments)
     kept = [envs.reset(seed=0)]
     copies = copy.deepcopy(kept)
-    for actions in draw_actions(60, 4):
+    for actions in draw_actions(60, envs):
         kept.append(envs.step(actions))
         copies.append(copy.deepcopy(kept[-1]))
-        actions[:] = 3
+        actions[:] = 1
     for original, duplicate in zip(kept, copies, strict=True):
         assert data_equivalence(original, duplicate, exact=True)
 
@@ -98,7 +105,7 @@ def test_returned_arrays_never_change(make, arguments):
 def test_changing_returned_arrays_changes_nothing(make, arguments):
     plain, vandalised = make(4, **arguments), make(4, **arguments)
     results = [plain.reset(seed=0), vandalised.reset(seed=0)]
-    for actions in draw_actions(60, 4):
+    for actions in draw_actions(60, plain):
         for array in (*results[1][:-1], *results[1][-1].values()):
             if isinstance(array, np.ndarray):
                 array[:] = 1
@@ -115,7 +122,7 @@ def test_copies_go_on_alike(make, arguments, duplicate):
     envs = make(3, **arguments)
     envs.reset(seed=0)
     for _ in range(7):
-        envs.step([0, 1, 2])
+        envs.step([0, 1, 1])
     twin = duplicate(envs)
-    for actions in draw_actions(60, 3):
+    for actions in draw_actions(60, envs):
         assert data_equivalence(envs.step(actions), twin.step(actions), exact=True)
