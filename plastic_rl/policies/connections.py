@@ -21,6 +21,7 @@ from plastic_rl.ops.plastic_rnn import (
 )
 
 Alpha = Literal["full", "homogeneous", "none"]
+InnerUpdates = Literal["every", "last"]
 
 
 class PlasticWeights(nn.Module):
@@ -37,6 +38,7 @@ class PlasticWeights(nn.Module):
         w_gates: where the gates' recurrent weights start, for a gated cell.
         b_u: where the bias inside the reset gate starts, for a ``gru``.
         core_steps: how often in a row the network runs at each step.
+        inner_updates: at which of these runs the trace changes.
     """
 
     alpha: nn.Parameter | None
@@ -60,6 +62,7 @@ class PlasticWeights(nn.Module):
         w_gates: Tensor | None = None,
         b_u: Tensor | None = None,
         core_steps: int = 1,
+        inner_updates: InnerUpdates = "every",
     ) -> None:
         super().__init__()
         self.cell: Cell = cell
@@ -67,6 +70,7 @@ class PlasticWeights(nn.Module):
         self.activation: Activation = activation
         self.trace_clip = float(trace_clip)
         self.core_steps = int(core_steps)
+        self.inner_updates: InnerUpdates = inner_updates
         self.w = nn.Parameter(w)
         self.w_gates = None if w_gates is None else nn.Parameter(w_gates)
         self.b_u = None if b_u is None else nn.Parameter(b_u)
@@ -94,6 +98,11 @@ class PlasticWeights(nn.Module):
             return "none"
         return "full" if self.alpha.dim() == 2 else "homogeneous"
 
+    @property
+    def runs(self) -> int:
+        """How often the operator has to be given each input: runs that change the trace are steps to it."""
+        return self.core_steps if self.inner_updates == "every" else 1
+
     def params(self) -> PlasticParams:
         """The form in which rules and operator take them; gradients flow through to this module's."""
         return PlasticParams(
@@ -109,7 +118,7 @@ class PlasticWeights(nn.Module):
             cell=self.cell,
             w_gates=self.w_gates,
             b_u=self.b_u,
-            core_steps=self.core_steps,
+            core_steps=self.core_steps // self.runs,
         )
 
     def scaled_parameters(self) -> list[nn.Parameter]:

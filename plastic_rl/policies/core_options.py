@@ -16,7 +16,7 @@ from plastic_rl.ops.plastic_rnn import (
     backend_names,
     get_rule,
 )
-from plastic_rl.policies.connections import Alpha
+from plastic_rl.policies.connections import Alpha, InnerUpdates
 
 
 class CoreArguments(TypedDict, total=False):
@@ -32,6 +32,7 @@ class CoreArguments(TypedDict, total=False):
     alpha_init: float
     trace_clip: float
     core_steps: int
+    inner_updates: InnerUpdates
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ class CoreOptions:
         trace_clip: bound on the trace, above 0; ``modulated``, ``retroactive`` and registered rules that
             ask for it.
         core_steps: how often in a row the core runs for each observation, at least 1. With 2 or more, what is
-            seen now addresses the trace before the action is due; only the last run changes it.
+            seen now addresses the trace before the action is due.
+        inner_updates: with more than one of these runs, whether the trace changes in ``every`` one of them or
+            in the ``last`` alone; the others then only recall, which costs less and binds less surely.
 
     Raises:
         ValueError: an option outside its range, named.
@@ -70,6 +73,7 @@ class CoreOptions:
     alpha_init: float = 0.01
     trace_clip: float = 2.0
     core_steps: int = 1
+    inner_updates: InnerUpdates = "every"
 
     def __post_init__(self) -> None:
         check_choice("cell", self.cell, CELLS)
@@ -83,6 +87,7 @@ class CoreOptions:
         check_scale("alpha_init", self.alpha_init)
         check_positive("trace_clip", self.trace_clip)
         check_count("core_steps", self.core_steps)
+        check_choice("inner_updates", self.inner_updates, get_args(InnerUpdates))
 
 
 def split_options(arguments: dict[str, Any]) -> tuple[CoreOptions, dict[str, Any]]:

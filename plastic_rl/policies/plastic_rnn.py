@@ -79,6 +79,7 @@ class PlasticRNN(PlasticWeights):
             w_gates=_uniform(n, cell.gates * n, size=n) if cell.gates else None,
             b_u=_uniform(n, size=n) if cell.reset_bias else None,
             core_steps=given.core_steps,
+            inner_updates=given.inner_updates,
         )
         self.input_size = input_size
         self.hidden_size = n
@@ -100,7 +101,14 @@ class PlasticRNN(PlasticWeights):
         episode_starts: (T, B)
         returns: y (T, B, N), state after the last step
         """
-        return plastic_rnn(self.drive(features), self.params(), state, episode_starts, backend=self.backend)
+        runs, x = self.runs, self.drive(features)
+        if runs > 1:
+            x = x.repeat_interleave(runs, dim=0)
+            if episode_starts is not None:
+                given, episode_starts = episode_starts, episode_starts.new_zeros(x.shape[:2])
+                episode_starts[::runs] = given
+        y, state = plastic_rnn(x, self.params(), state, episode_starts, backend=self.backend)
+        return y[runs - 1 :: runs], state
 
     def step(
         self, features: Tensor, state: PlasticState, episode_start: Tensor | None = None
@@ -113,10 +121,10 @@ class PlasticRNN(PlasticWeights):
         returns: y (B, N), new state
         """
         with torch.no_grad():
-            state = state.clone()
-            y = plastic_rnn_step_(
-                self.drive(features), self.params(), state, episode_start, backend=self.backend
-            )
+            state, x, params = state.clone(), self.drive(features), self.params()
+            y = plastic_rnn_step_(x, params, state, episode_start, backend=self.backend)
+            for _ in range(self.runs - 1):
+                y = plastic_rnn_step_(x, params, state, backend=self.backend)
         return y, state
 
     def recorder(self, n_steps: int) -> PlasticRecorder | None:
@@ -136,6 +144,8 @@ class PlasticRNN(PlasticWeights):
             "activation": self.activation,
             "core_steps": self.core_steps,
         }
+        if self.core_steps > 1:
+            kind["inner_updates"] = self.inner_updates
         return {**kind, "trace_clip": self.trace_clip} if get_rule(self.rule).trace_clip else kind
 
     def extra_repr(self) -> str:

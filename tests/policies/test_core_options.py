@@ -20,6 +20,7 @@ OTHERS = {
     "alpha_init": 0.4,
     "trace_clip": 5.0,
     "core_steps": 2,
+    "inner_updates": "last",
 }
 SPACES = gym.spaces.Box(-1, 1, (3,), np.float32), gym.spaces.Discrete(2)
 

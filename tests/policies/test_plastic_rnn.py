@@ -37,7 +37,7 @@ def test_every_parameter_gets_a_gradient(rule, alpha, names):
 @pytest.mark.parametrize("core_steps", [1, 2])
 def test_is_the_operator_on_a_linear_drive(core_steps):
     torch.manual_seed(0)
-    layer = PlasticRNN(3, 5, eta=0.3, w_init=0.5, alpha_init=0.5, core_steps=core_steps)
+    layer = PlasticRNN(3, 5, eta=0.3, w_init=0.5, alpha_init=0.5, core_steps=core_steps, inner_updates="last")
     features = torch.randn(6, 2, 3)
     y, state = layer(features, layer.initial_state(2))
     params = PlasticParams(w=layer.w, alpha=layer.alpha, eta=torch.tensor(0.3), core_steps=core_steps)
@@ -47,10 +47,37 @@ def test_is_the_operator_on_a_linear_drive(core_steps):
     torch.testing.assert_close(state.trace, expected_state.trace)
 
 
-@pytest.mark.parametrize("core_steps", [1, 2])
-def test_steps_equal_the_sequence_and_leave_the_callers_state(core_steps):
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_with_inner_updates_every_run_is_a_step_of_the_equations(cell):
+    """Checked run by run, with an episode that starts in the middle: its reset counts at the first run."""
     torch.manual_seed(0)
-    layer = PlasticRNN(3, 5, eta=0.3, w_init=0.5, alpha_init=0.5, core_steps=core_steps)
+    layer = PlasticRNN(3, 5, cell=cell, eta=0.3, w_init=0.5, alpha_init=0.5, core_steps=3)
+    assert layer.inner_updates == "every"
+    features = torch.randn(6, 2, 3)
+    starts = torch.zeros(6, 2, dtype=torch.bool)
+    starts[3, 1] = True
+    y, final = layer(features, layer.initial_state(2), starts)
+    once = PlasticRNN(3, 5, cell=cell, eta=0.3)
+    once.load_state_dict(layer.state_dict())
+    state = once.initial_state(2)
+    for t in range(6):
+        for run in range(3):
+            y_t, state = once(features[t : t + 1], state, starts[t : t + 1] if run == 0 else None)
+        torch.testing.assert_close(y[t], y_t[0])
+    torch.testing.assert_close(final.trace, state.trace)
+    assert final.trace.abs().max() > 0.05
+    last = PlasticRNN(3, 5, cell=cell, eta=0.3, core_steps=3, inner_updates="last")
+    last.load_state_dict(layer.state_dict())
+    assert (last(features, last.initial_state(2), starts)[0] - y).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("inner_updates", ["every", "last"])
+@pytest.mark.parametrize("core_steps", [1, 2])
+def test_steps_equal_the_sequence_and_leave_the_callers_state(core_steps, inner_updates):
+    torch.manual_seed(0)
+    layer = PlasticRNN(
+        3, 5, eta=0.3, w_init=0.5, alpha_init=0.5, core_steps=core_steps, inner_updates=inner_updates
+    )
     features = torch.randn(6, 2, 3)
     starts = torch.zeros(6, 2, dtype=torch.bool)
     starts[3, 1] = True
@@ -96,6 +123,7 @@ def test_eta_starts_where_asked_and_stays_in_its_interval():
         ({"core_steps": 0}, "core_steps must be an integer of at least 1, got 0"),
         ({"core_steps": 1.5}, "core_steps must be an integer of at least 1, got 1.5"),
         ({"core_steps": True}, "core_steps must be an integer of at least 1, got True"),
+        ({"inner_updates": "first"}, "inner_updates must be one of every, last, got 'first'"),
     ],
 )
 def test_bad_arguments_are_named(kwargs, message):

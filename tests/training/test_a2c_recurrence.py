@@ -120,9 +120,13 @@ def test_lifetimes_in_one_rollout_equal_the_same_lifetimes_apart():
         np.testing.assert_allclose(values, alone["values"], rtol=1e-4, atol=1e-5)
 
 
-def test_the_recorded_update_equals_the_recomputed_one():
+@pytest.mark.parametrize(
+    "kwargs",
+    [{}, {"core_steps": 2, "inner_updates": "last"}, {"core_steps": 3, "inner_updates": "every"}],
+)
+def test_the_recorded_update_equals_the_recomputed_one(kwargs):
     def update(policy):
-        model = make(policy, normalize_advantage=True)
+        model = make(policy, normalize_advantage=True, policy_kwargs=kwargs)
         collect(model)
         collect(model)  # the second rollout starts in mid-episode
         model.train()
