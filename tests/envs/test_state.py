@@ -26,6 +26,7 @@ FORMS = [
     ("PlasticMaze-v0", {"size": 5, "max_episode_steps": 9, "observe_time": True, "start": "random"}),
     ("PlasticMazePrevAction-v0", {"size": 5, "max_episode_steps": 9}),
     ("PlasticPairs-v0", {"n_pairs": (1, 3), "n_changes": 1}),
+    ("PlasticTargetDiscovery-v0", {"n_trials": 2}),
     ("PlasticBandit-v0", {"n_pairs": 3, "n_rounds": 2}),
     ("PlasticPatternMemory-v0", TASK),
 ]

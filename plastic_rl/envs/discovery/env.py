@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from plastic_rl.envs.arguments import can_render, check_render_mode
 from plastic_rl.envs.discovery.render import Trail, render_trail
 from plastic_rl.envs.discovery.rules import Discovery, DiscoveryArguments, DiscoveryOptions, Lifetimes
+from plastic_rl.envs.state import Stateful
 
 
-class PlasticTargetDiscoveryEnv(gym.Env[NDArray[Any], Any]):
+class PlasticTargetDiscoveryEnv(Stateful, gym.Env[NDArray[Any], Any]):
     """Find out which of some cues is the target, from trials none of which says it.
 
     ## Description
@@ -71,6 +72,8 @@ class PlasticTargetDiscoveryEnv(gym.Env[NDArray[Any], Any]):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 6}  # noqa: RUF012
 
+    state_attributes = ("_life", "_steps", "_trail")
+
     def __init__(self, *, render_mode: str | None = None, **options: Unpack[DiscoveryArguments]):
         self._rules = Discovery(DiscoveryOptions(**options))
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
@@ -79,6 +82,9 @@ class PlasticTargetDiscoveryEnv(gym.Env[NDArray[Any], Any]):
         self._life: Lifetimes | None = None
         self._steps = 0
         self._trail = None if self.render_mode is None else Trail(self._rules)
+
+    def _restored(self) -> None:
+        self._life = None if self._life is None else Lifetimes(*self._life)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from plastic_rl.envs.discovery.rules import Discovery, Lifetimes
+from plastic_rl.envs.state import Stateful
 
 # Okabe and Ito's palette, which stays distinct for colour-blind eyes, on greys.
 _GROUND, _CARD, _LINE = (58, 62, 70), (247, 246, 242), (200, 198, 190)
@@ -17,7 +18,7 @@ _NOW, _TARGET, _RIGHT, _WRONG = (86, 180, 233), (230, 159, 0), (0, 158, 115), (2
 _PATTERN, _CARD_SIDE, _GAP, _HEADER, _MARK = 60, 84, 10, 56, 18
 
 
-class Trail:
+class Trail(Stateful):
     """One lifetime and what was answered in it so far.
 
     Attributes:
@@ -25,6 +26,8 @@ class Trail:
         steps: that were taken.
         given: the answers given at go signals, each with whether it was right.
     """
+
+    state_attributes = ("cues", "target", "shown", "answers", "steps", "given")
 
     def __init__(self, rules: Discovery):
         self.rules = rules

@@ -35,6 +35,8 @@ class PlasticTargetDiscoveryVectorEnv(BatchedEnv):
         "render_fps": 6,
     }
 
+    state_attributes = ("_seen", "_answers", "_now", "_right", "_given", "_trails")
+
     def __init__(
         self,
         num_envs: int = 1,
