@@ -26,6 +26,12 @@ CASES: dict[str, tuple[str, str, list[str], list[str]]] = {
         ["max_episode_steps:33"],
         ["n_steps:10", "policy_kwargs.hidden_size:6", "learning_rate:0.003"],
     ),
+    "normalized": (
+        "PlasticMaze-v0",
+        "plastic_a2c",
+        ["max_episode_steps:33"],
+        ["n_steps:10", "policy_kwargs.hidden_size:6", "learning_rate:0.003", "normalize:true"],
+    ),
     "plastic_ppo": (
         "PlasticPairs-v0",
         "plastic_ppo",
