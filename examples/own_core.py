@@ -95,6 +95,10 @@ class LstmPolicy(plastic_rl.PlasticPolicy):
         return LstmCore(self.features_dim, self.hidden_size)
 
 
+# A model file holds no code: it names the policy, and whoever loads it has to know that.
+plastic_rl.register_for_loading(LstmPolicy)
+
+
 class Recall(gym.Env[np.ndarray, Any]):
     """A cue at the first step only; the action of the last one, which is announced, must name it."""
 

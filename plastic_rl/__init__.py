@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from plastic_rl.runs.hyperparams import hyperparams
     from plastic_rl.runs.pretrained import load_pretrained
+    from plastic_rl.saving import ModelFileError, UntrustedFileError, register_for_loading
     from plastic_rl.tracking.plasticity import PlasticityCallback
     from plastic_rl.training.a2c import PlasticA2C
     from plastic_rl.training.evaluation import evaluate_episodes
@@ -58,6 +59,7 @@ __all__ = [
     "GymnasiumVecEnv",
     "ImageCompletionTask",
     "Lifetime",
+    "ModelFileError",
     "OmniglotTask",
     "PairsTask",
     "PatternMemoryTask",
@@ -80,12 +82,14 @@ __all__ = [
     "PreviousActionReward",
     "SupervisedMetaLearner",
     "SupervisedPolicy",
+    "UntrustedFileError",
     "__version__",
     "evaluate_episodes",
     "hyperparams",
     "load_pretrained",
     "make_vec_env",
     "reference_levels",
+    "register_for_loading",
     "register_rule",
 ]
 
@@ -93,6 +97,7 @@ __all__ = [
 _LAZY = {
     "Autoassociator": "plastic_rl.policies",
     "GymnasiumVecEnv": "plastic_rl.training.vec_env",
+    "ModelFileError": "plastic_rl.saving",
     "PlasticA2C": "plastic_rl.training.a2c",
     "PlasticClassifier": "plastic_rl.policies",
     "PlasticPPO": "plastic_rl.training.ppo",
@@ -102,10 +107,12 @@ _LAZY = {
     "PlasticityCallback": "plastic_rl.tracking.plasticity",
     "SupervisedMetaLearner": "plastic_rl.training.supervised",
     "SupervisedPolicy": "plastic_rl.policies",
+    "UntrustedFileError": "plastic_rl.saving",
     "evaluate_episodes": "plastic_rl.training.evaluation",
     "hyperparams": "plastic_rl.runs.hyperparams",
     "load_pretrained": "plastic_rl.runs.pretrained",
     "make_vec_env": "plastic_rl.training.vec_env",
+    "register_for_loading": "plastic_rl.saving",
     "register_rule": "plastic_rl.ops.plastic_rnn",
 }
 

@@ -1,7 +1,8 @@
-"""Files that are whole at every moment. This module imports nothing of the package."""
+"""Files that are whole at every moment, and those of strangers. It imports nothing of the package."""
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,3 +45,25 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_text(path: Path, largest: int) -> str:
+    """The text of a file, whoever made it.
+
+    Args:
+        path: the file.
+        largest: bytes that it may have.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no text, larger, or a device or a pipe, which have no end.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise ValueError(f"{path} is no file")
+    if found.st_size > largest:
+        raise ValueError(f"{path} has {found.st_size:,} bytes, more than the {largest:,} that are read")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text: {error}") from error

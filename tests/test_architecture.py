@@ -15,13 +15,14 @@ PACKAGE = Path(plastic_rl.__file__).parent
 MAY_IMPORT = {
     "ops": set(),
     "envs": set(),
-    "policies": {"ops"},
-    "training": {"ops", "policies", "envs"},
-    "runs": {"ops", "policies", "envs", "training"},
-    "tracking": {"ops", "policies", "envs", "training", "runs"},
-    "analysis": {"ops", "policies", "envs", "training", "runs", "tracking"},
-    "zoo": {"ops", "policies", "envs", "training", "runs", "tracking"},
-    "cli": {"ops", "policies", "envs", "training", "runs", "tracking", "analysis"},
+    "saving": set(),
+    "policies": {"ops", "saving"},
+    "training": {"ops", "policies", "envs", "saving"},
+    "runs": {"ops", "policies", "envs", "saving", "training"},
+    "tracking": {"ops", "policies", "envs", "saving", "training", "runs"},
+    "analysis": {"ops", "policies", "envs", "saving", "training", "runs", "tracking"},
+    "zoo": {"ops", "policies", "envs", "saving", "training", "runs", "tracking"},
+    "cli": {"ops", "policies", "envs", "saving", "training", "runs", "tracking", "analysis"},
 }
 # Run by the user, or by name: nothing has to import them.
 ENTRY_POINTS = {"plastic_rl", "plastic_rl.__main__", "plastic_rl.cli.main", "plastic_rl.zoo.__main__"}

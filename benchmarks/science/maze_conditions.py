@@ -27,7 +27,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -50,9 +49,6 @@ EVALUATION_SEED = 1_000_000
 EVALUATION_EPISODES = 256
 CONDITIONS_FILE = Path(__file__).with_suffix(".yml")
 _OF_PLASTICITY = {field.name for field in fields(CoreOptions)}
-
-# A saved LSTM carries its class along, so that the command line can load it too.
-cloudpickle.register_pickle_by_value(own_core)
 
 
 @dataclass(frozen=True)

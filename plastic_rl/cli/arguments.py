@@ -48,6 +48,16 @@ def add_env_kwargs(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust(command: argparse.ArgumentParser) -> None:
+    """Whether what can run code may be read."""
+    command.add_argument(
+        "--trust",
+        action="store_true",
+        help="read a model file with pickled objects, and import the module that a run's environment comes "
+        "from: both can run any code",
+    )
+
+
 def add_model(command: argparse.ArgumentParser) -> None:
     """A trained model, where it plays and how."""
     command.add_argument(
@@ -57,6 +67,7 @@ def add_model(command: argparse.ArgumentParser) -> None:
         help="model.zip, the folder of a run, or the id of an environment that a trained agent comes with",
     )
     command.add_argument("env_id", metavar="ENV_ID", nargs="?", help="default: the environment of the run")
+    add_trust(command)
     command.add_argument("--algo", help="what the model was trained with (default: as in its folder)")
     add_env_kwargs(command)
     actions = command.add_mutually_exclusive_group()

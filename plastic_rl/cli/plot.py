@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from plastic_rl.cli.arguments import path, whole_number
+from plastic_rl.cli.arguments import add_trust, path, whole_number
 from plastic_rl.cli.errors import CommandError
 
 SUMMARY = "draw runs: learning curves, lifetimes, trained matrices"
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lifetimes of each trained agent, with sampled actions (default: 64)",
     )
     parser.add_argument("--seed", type=whole_number, default=0, help="of these lifetimes (default: 0)")
+    add_trust(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     if output.exists() and not output.is_dir():
         raise CommandError(f"--output {output} is a file, not a folder")
-    study = make_study(arguments.runs, arguments.episodes, arguments.window, arguments.seed)
+    study = make_study(arguments.runs, arguments.episodes, arguments.window, arguments.seed, arguments.trust)
     with bad_input(OSError):
         output.mkdir(parents=True, exist_ok=True)
         for draw in FIGURES.values():

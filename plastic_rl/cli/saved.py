@@ -12,6 +12,7 @@ from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.user_input import (
     arguments_fit,
     bad_input,
+    check_import,
     checked_device,
     checked_seed,
     make_env,
@@ -111,6 +112,8 @@ def _load(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAlgorithm, st
         path = _find_model(arguments.model)
         record = runs.read_config(path.parent) if (path.parent / runs.CONFIG).is_file() else None
         env_id: str | None = arguments.env_id or (None if record is None else record.env_id)
+        if record is not None and env_id == record.env_id:
+            check_import(env_id, arguments.env_id, arguments.trust, path.parent)
         if env_id is None:
             raise CommandError(f"{path} lies in no run's folder: give the ENV_ID")
         belongs = record is not None and same_env(env_id, record.env_id)
@@ -129,7 +132,7 @@ def _load(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAlgorithm, st
     with bad_input(ValueError, OSError):
         if record is not None:
             env = normalized_as_trained(env, record.normalize, path.parent)
-        return runs.load_model(path, algo, env, device), env_id, env_kwargs
+        return runs.load_model(path, algo, env, device, arguments.trust), env_id, env_kwargs
 
 
 def _load_pretrained(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAlgorithm, str, dict[str, Any]]:

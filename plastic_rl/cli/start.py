@@ -16,6 +16,7 @@ from plastic_rl.cli.stops import Stops
 from plastic_rl.cli.user_input import (
     arguments_fit,
     bad_input,
+    check_import,
     checked_device,
     checked_seed,
     make_env,
@@ -92,6 +93,7 @@ def _go_on(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stop
         record = runs.read_config(folder)
         if arguments.env_id and not same_env(arguments.env_id, record.env_id):
             raise CommandError(f"{folder} holds a run on {record.env_id}, not on {arguments.env_id}")
+        check_import(record.env_id, arguments.env_id, arguments.trust, folder)
         if arguments.timesteps is not None:
             if arguments.timesteps < 1:
                 raise CommandError(f"--timesteps must be at least 1, not {arguments.timesteps}")
@@ -104,7 +106,7 @@ def _go_on(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stop
     if path.is_file():
         with bad_input(ValueError, OSError):
             load_statistics(env, folder)
-            model = runs.load_model(path, record.algo, env, record.device)
+            model = runs.load_model(path, record.algo, env, record.device, arguments.trust)
     else:
         # Its first process died before it could save anything.
         model = _untrained(record, env, folder / runs.CONFIG)

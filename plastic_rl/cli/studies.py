@@ -13,7 +13,7 @@ from plastic_rl.analysis.plots.matrices import plastic_matrices
 from plastic_rl.analysis.plots.study import Study
 from plastic_rl.arguments import split_env_id
 from plastic_rl.cli.errors import CommandError
-from plastic_rl.cli.user_input import bad_input, checked_seed, make_env
+from plastic_rl.cli.user_input import bad_input, check_import, checked_seed, make_env
 from plastic_rl.envs import reference_levels
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.record import RunRecord
@@ -26,7 +26,7 @@ _COMMON = ("condition", "algo", "env_kwargs", "n_envs", "hyperparams")
 Records = Mapping[Path, RunRecord]
 
 
-def make_study(paths: Sequence[Path], episodes: int, window: int, seed: int) -> Study:
+def make_study(paths: Sequence[Path], episodes: int, window: int, seed: int, trust: bool = False) -> Study:
     """Read runs and play lifetimes of their agents.
 
     Args:
@@ -34,6 +34,7 @@ def make_study(paths: Sequence[Path], episodes: int, window: int, seed: int) -> 
         episodes: lifetimes of each agent.
         window: training episodes that a mean is taken over.
         seed: of the lifetimes.
+        trust: whether files with pickled objects are read and modules of runs imported: both run code.
 
     Raises:
         CommandError: there is no run, or something is wrong with one.
@@ -44,11 +45,12 @@ def make_study(paths: Sequence[Path], episodes: int, window: int, seed: int) -> 
         env_ids = sorted({split_env_id(record.env_id)[1] for record in records.values()})
         if len(env_ids) > 1:
             raise CommandError(f"the runs are on different environments: {', '.join(env_ids)}")
-        for folder in records:
+        for folder, record in records.items():
+            check_import(record.env_id, None, trust, folder)
             if not len(runs.read_monitor(folder / runs.MONITOR)["r"]):
                 raise CommandError(f"{folder}: no episode has finished, there is nothing to draw")
     groups = grouped(records)
-    lifetimes, matrices = _play(records, groups, episodes, seed)
+    lifetimes, matrices = _play(records, groups, episodes, seed, trust)
     return Study(
         title=env_ids[0],
         groups=groups,
@@ -113,7 +115,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _play(
-    records: Records, groups: Mapping[str, list[Path]], episodes: int, seed: int
+    records: Records, groups: Mapping[str, list[Path]], episodes: int, seed: int, trust: bool
 ) -> tuple[dict[str, Lifetimes], dict[str, dict[str, np.ndarray]]]:
     """Lifetimes of all runs of each label, and the trained matrices of its first run that has some."""
     lifetimes: dict[str, Lifetimes] = {}
@@ -124,7 +126,7 @@ def _play(
         env = make_env(record.env_id, record.env_kwargs, record.n_envs, record.seed)
         with bad_input(ValueError, OSError):
             env = normalized_as_trained(env, record.normalize, folder)
-            model = runs.load_model(runs.find_model(folder), record.algo, env, "cpu")
+            model = runs.load_model(runs.find_model(folder), record.algo, env, "cpu", trust)
         env.close()
         found = plastic_matrices(model.policy)
         if found:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from plastic_rl.cli.arguments import add_env_kwargs, path, seconds, whole_number
+from plastic_rl.cli.arguments import add_env_kwargs, add_trust, path, seconds, whole_number
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.stops import Stops
 from plastic_rl.runs.hyperparams import ALGORITHMS
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how often the model is saved during the training (default: 180); at its end it always is",
     )
+    add_trust(parser)
     _add_tracking(parser)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +19,8 @@ from plastic_rl.training.description import describe
 from plastic_rl.training.episode_batches import task_of
 from plastic_rl.training.vec_env import make_vec_env
 
+# Environments of Gymnasium that import what their arguments name.
+_IMPORTING = ("GymV21Environment-v0", "GymV26Environment-v0")
 # What a setting of the wrong kind, form or size raises inside Gymnasium, Stable-Baselines3 or torch.
 _MISFITS = (AttributeError, ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError)
 
@@ -75,6 +78,29 @@ def make_env(env_id: str, env_kwargs: dict[str, Any], n_envs: int, seed: int) ->
             # Nothing is rendered here; a batch that might be asked to would keep every maze's path.
             env_kwargs = {"render_mode": None, **env_kwargs}
         return make_vec_env(name, n_envs, seed, env_kwargs=env_kwargs)
+
+
+def check_import(env_id: str, named: str | None, trust: bool, folder: Path) -> None:
+    """Make sure that the user knows of the module that a run's environment would be imported from.
+
+    Args:
+        env_id: the environment, as the run's folder names it.
+        named: what was typed, if anything.
+        trust: whether ``--trust`` was given.
+        folder: the run's.
+
+    Raises:
+        CommandError: importing the module would run code that nobody asked for.
+    """
+    module, name = split_env_id(env_id)
+    known = module in ("", "plastic_rl") or (named is not None and split_env_id(named)[0] == module)
+    if trust or (known and name not in _IMPORTING):
+        return
+    what, how = (module, f"name it, {env_id}, or ") if module else ("what its arguments say", "")
+    raise CommandError(
+        f"the run in {folder} is on {env_id}, which would import {what} and run its code: if you trust "
+        f"whoever made it, {how}give --trust"
+    )
 
 
 def checked_device(device: str) -> str:

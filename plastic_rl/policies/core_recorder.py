@@ -33,7 +33,9 @@ class PlasticRecorder:
         if batch == self._batch:
             self.recording.reset(self.params, state)
         else:
-            self.recording = Recording(self.n_steps * self.runs, self.params, state, backend=self.core.backend)
+            self.recording = Recording(
+                self.n_steps * self.runs, self.params, state, backend=self.core.backend
+            )
             self._batch = batch
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,10 @@ from plastic_rl.ops.plastic_rnn import map_state, take_rows, tensors
 from plastic_rl.policies.dtype import check_default_dtype
 from plastic_rl.policies.finite import find_bad_number
 from plastic_rl.policies.masking import check_masks
+from plastic_rl.saving import load_policy, save_policy
+from plastic_rl.saving.archive import AnyPath
+
+SelfPolicy = TypeVar("SelfPolicy", bound="StatefulPolicy")
 
 
 class PolicyState(NamedTuple):
@@ -68,6 +72,43 @@ class StatefulPolicy(BasePolicy):
         action_masks: (B, M) bool, true where an action is allowed
         returns: actions (B, *action shape), new memory
         """
+
+    def save(self, path: AnyPath) -> None:
+        """Write the policy to a file that holds no code, under this very name, or to a stream.
+
+        What JSON cannot hold, such as a class of yours, is left out with one warning that names it.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        save_policy(self, path)
+
+    @classmethod
+    def load(
+        cls: type[SelfPolicy],
+        path: AnyPath,
+        device: torch.device | str = "auto",
+        *,
+        custom_objects: dict[str, Any] | None = None,
+        trust: bool = False,
+    ) -> SelfPolicy:
+        """Read a policy. Nothing in the file is run, unless it is one with pickled objects and trusted.
+
+        Args:
+            path: what `save` wrote, or a stream.
+            device: ``auto``, ``cpu``, ``cuda``, ...
+            custom_objects: constructor arguments that take the place of the file's, by name, and those that
+                it lacks.
+            trust: whether a file with pickled objects, as Stable-Baselines3 writes them, is read: it can run
+                any code.
+
+        Raises:
+            plastic_rl.UntrustedFileError: the file has pickled objects, and ``trust`` is false.
+            plastic_rl.ModelFileError: the file is damaged, or describes another policy than it holds. Both
+                are ValueErrors.
+            OSError: the file cannot be read.
+        """
+        return load_policy(cls, path, device, custom_objects, trust)
 
     def predict(
         self,

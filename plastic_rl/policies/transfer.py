@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import pickle
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from stable_baselines3.common.save_util import load_from_zip_file
 
 from plastic_rl.ops.plastic_rnn import UnknownRuleError
 from plastic_rl.policies.actor_critic import PlasticPolicy
-
-# What a damaged archive, or one that something else wrote, can make the reading of it raise.
-_UNREADABLE = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    RuntimeError,
-    EOFError,
-    pickle.UnpicklingError,
-)
+from plastic_rl.saving import ModelFileError, read_content
+from plastic_rl.saving.archive import AnyPath
+from plastic_rl.saving.budget import Budget
+from plastic_rl.saving.model import complete, described
+from plastic_rl.saving.states import check_network
 
 
 class CoreTransfer(NamedTuple):
@@ -33,7 +22,13 @@ class CoreTransfer(NamedTuple):
     fresh: tuple[str, ...]
 
 
-def load_core(path: str | Path | io.BufferedIOBase, policy: PlasticPolicy) -> CoreTransfer:
+def load_core(
+    path: AnyPath,
+    policy: PlasticPolicy,
+    *,
+    custom_objects: dict[str, Any] | None = None,
+    trust: bool = False,
+) -> CoreTransfer:
     """Copy what a saved model's core has learned into a policy's core.
 
     Copied are w, alpha, eta, the parameters of the rule (w_m, b_m, fan_out) and those of a gated cell
@@ -42,11 +37,13 @@ def load_core(path: str | Path | io.BufferedIOBase, policy: PlasticPolicy) -> Co
     critic's, or the shared one where the saved model has one core. The optimiser's moments of what was copied
     are cleared.
 
-    Like every model file of Stable-Baselines3 this one holds pickled objects: load only files that you trust.
-
     Args:
         path: what ``save`` of a ``PlasticA2C`` model on any environment wrote; ``.zip`` may be left out.
         policy: changed in place; left as it was when anything is wrong.
+        custom_objects: settings that take the place of the file's, by name, and those that it lacks, such as
+            a ``policy_class`` of yours.
+        trust: whether a file with pickled objects, as Stable-Baselines3 writes them, is read: it can run any
+            code.
 
     Returns:
         The names of the copied and of the other parameters.
@@ -56,7 +53,7 @@ def load_core(path: str | Path | io.BufferedIOBase, policy: PlasticPolicy) -> Co
         ValueError: the file is damaged or holds another kind of model, its core has a rule that is not
             registered, or another cell, hidden_size, rule, form of alpha, activation or bound on the trace.
     """
-    saved = _load_policy(path)
+    saved = _load_policy(path, custom_objects or {}, trust)
     pairs: dict[str, tuple[Any, Any]] = {"core": (saved.core, policy.core)}
     if policy.critic_core is not None:
         pairs["critic_core"] = (saved.critic_core or saved.core, policy.critic_core)
@@ -77,35 +74,36 @@ def load_core(path: str | Path | io.BufferedIOBase, policy: PlasticPolicy) -> Co
     return CoreTransfer(tuple(copied), fresh)
 
 
-def _load_policy(path: str | Path | io.BufferedIOBase) -> PlasticPolicy:
+def _load_policy(path: AnyPath, given: dict[str, Any], trust: bool) -> PlasticPolicy:
     """The policy of a saved model, on the CPU, built without the model's buffers, seeds and environment."""
     try:
-        data, state_dicts, _ = load_from_zip_file(path, device="cpu")
-        if data is None or "policy_class" not in data or "policy" not in state_dicts:
-            raise ValueError("it holds no policy")
-        policy_class = data["policy_class"]
-        if not (isinstance(policy_class, type) and issubclass(policy_class, PlasticPolicy)):
-            raise ValueError(f"its policy is {policy_class!r}, which has no plastic core")
-        # Building the networks draws random weights, which are then overwritten.
-        with torch.random.fork_rng(devices=[]):
-            policy = policy_class(
-                data["observation_space"],
-                data["action_space"],
-                lambda _: 1e-3,
-                use_sde=data["use_sde"],
-                **data["policy_kwargs"],
-            )
-        policy.load_state_dict(state_dicts["policy"])  # type: ignore[arg-type]
+        content = read_content(path, given, trust)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no saved model at {path}") from error
+    complete(str(path), content, given)
+    settings, state = content.settings, content.states.get("policy")
+    policy_class = settings.get("policy_class")
+    if state is None or not (isinstance(policy_class, type) and issubclass(policy_class, PlasticPolicy)):
+        raise ModelFileError(f"the policy in {path} is {policy_class!r}, which has no plastic core")
+    budget = Budget(sum(tensor.nbytes for tensor in state.values()), len(state))
+    try:
+        # Building the networks draws random weights, which are then overwritten.
+        with described(str(path)), torch.random.fork_rng(devices=[]), budget:
+            policy = policy_class(
+                settings["observation_space"],
+                settings["action_space"],
+                lambda _: 1e-3,
+                use_sde=settings["use_sde"],
+                **settings["policy_kwargs"],
+            )
+            check_network("policy", state, policy)
     except UnknownRuleError as error:
         raise ValueError(f"{path} cannot be used: {error}") from error
-    except _UNREADABLE as error:
-        raise ValueError(f"{path} is damaged or not a model that PlasticA2C saved: {error}") from error
+    policy.load_state_dict(state)
     return policy
 
 
-def _check_same_kind(path: str | Path | io.BufferedIOBase, saved: Any, own: Any) -> None:
+def _check_same_kind(path: AnyPath, saved: Any, own: Any) -> None:
     theirs, ours = _kind(saved, f"the core in {path}"), _kind(own, "this model's core")
     different = [name for name in ours if theirs.get(name) != ours[name]]
     if different:

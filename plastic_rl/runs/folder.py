@@ -4,10 +4,7 @@ import csv
 import io
 import json
 import os
-import pickle
 import platform
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -18,11 +15,14 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.arguments import split_env_id
-from plastic_rl.files import atomic
+from plastic_rl.files import atomic, read_text
 from plastic_rl.runs.hyperparams import algorithm_class
 from plastic_rl.runs.logs import ProgressLog
 from plastic_rl.runs.record import RunRecord
 from plastic_rl.runs.statistics import STATISTICS, save_statistics
+from plastic_rl.saving import ModelFileError
+from plastic_rl.saving import load_model as load_model_file
+from plastic_rl.saving import save_model as save_model_file
 
 MODEL = "model.zip"
 CONFIG = "config.yml"
@@ -31,6 +31,8 @@ PROGRESS = "progress.csv"
 CURVE = "learning_curve.png"
 EPISODE = "episode.gif"
 
+# Bytes. A log of ten million episodes is smaller.
+_LARGEST_CONFIG, _LARGEST_LOG = 2**20, 2**29
 _STEPS_COLUMN = "time/total_timesteps"
 _MONITOR_COLUMNS = {"r", "l", "t"}
 
@@ -96,7 +98,7 @@ def read_config(folder: Path) -> RunRecord:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no run: there is no {CONFIG}")
     try:
-        return RunRecord.from_yaml(_read_text(path))
+        return RunRecord.from_yaml(read_text(path, _LARGEST_CONFIG))
     except ValueError as error:
         raise ValueError(f"{path} is not the configuration of a run: {error}") from error
 
@@ -128,7 +130,7 @@ def save_model(
         OSError: it cannot be written; the old one stays.
     """
     with atomic(path) as partial:
-        model.save(partial)
+        save_model_file(model, partial)
         before(partial)
         save_statistics(model.env, path.parent)
 
@@ -148,38 +150,29 @@ def find_model(path: str | Path) -> Path:
     raise FileNotFoundError(f"no model at {path}: give a model.zip or the folder of a run")
 
 
-def load_model(path: Path, algo: str, env: VecEnv, device: str = "auto") -> BaseAlgorithm:
-    """Load a saved model onto an environment.
+def load_model(
+    path: Path, algo: str, env: VecEnv, device: str = "auto", trust: bool = False
+) -> BaseAlgorithm:
+    """Load a saved model onto an environment. Nothing in the file is run.
+
+    Args:
+        path: the file.
+        algo: what the model was trained with.
+        env: the environment.
+        device: of torch.
+        trust: whether a file with pickled objects, which can run any code, is read.
 
     Raises:
-        ValueError: the file is truncated or not a model of this algorithm, or the model was trained on other
-            observation or action spaces.
+        ValueError: the file is damaged or not a model of this algorithm, it has pickled objects and ``trust``
+            is false, or the model was trained on other observation or action spaces.
+        OSError: the file cannot be read.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-            names = set(archive.namelist())
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path} is not a model, or only a part of one: {error}") from error
-    if damaged is not None:
-        raise ValueError(f"{path} is damaged: {damaged} cannot be read")
-    # A part of a model can still be an archive: the one of its weights, which lies inside.
-    if not {"data", "policy.pth"} <= names:
-        raise ValueError(f"{path} is not a model, or only a part of one")
-    try:
-        return algorithm_class(algo).load(path, env=env, device=device)
+        return load_model_file(algorithm_class(algo), path, env=env, device=device, trust=trust)
+    except ModelFileError:
+        raise
     except ValueError as error:
         raise ValueError(f"{path} does not fit: {error}") from error
-    except (
-        KeyError,
-        TypeError,
-        AttributeError,
-        AssertionError,
-        RuntimeError,
-        pickle.UnpicklingError,
-    ) as error:
-        # What Stable-Baselines3 raises for a file that holds something else, or another algorithm's model.
-        raise ValueError(f"{path} is not a model of {algo}: {type(error).__name__}: {error}") from error
 
 
 def read_monitor(source: Path) -> dict[str, np.ndarray]:
@@ -195,7 +188,7 @@ def read_monitor(source: Path) -> dict[str, np.ndarray]:
     paths = sorted(source.glob(f"*{MONITOR}")) if source.is_dir() else [source]
     if not paths:
         raise FileNotFoundError(f"no monitor log (*{MONITOR}) in {source}")
-    logs = [_parse_monitor(path, _read_text(path)) for path in paths]
+    logs = [_parse_monitor(path, read_text(path, _LARGEST_LOG)) for path in paths]
     table = np.concatenate([rows for _, rows in logs])
     table = table[np.argsort(table[:, 2], kind="stable")]
     start = min(start for start, _ in logs)
@@ -212,7 +205,7 @@ def trimmed_monitor(folder: Path, episodes: int) -> str:
     path = folder / MONITOR
     if not path.exists():
         return ""
-    text = "".join(_read_text(path).splitlines(keepends=True)[: 2 + episodes])
+    text = "".join(read_text(path, _LARGEST_LOG).splitlines(keepends=True)[: 2 + episodes])
     text = _whole_lines(text)
     _parse_monitor(path, text)
     return text
@@ -235,7 +228,7 @@ def read_progress(folder: Path, num_timesteps: int) -> list[dict[str, str]]:
     if not path.exists():
         return []
     try:
-        reader = csv.DictReader(io.StringIO(_whole_lines(_read_text(path))), strict=True)
+        reader = csv.DictReader(io.StringIO(_whole_lines(read_text(path, _LARGEST_LOG))), strict=True)
         rows = list(reader)
         # A training that was stopped before its first row leaves an empty file.
         if reader.fieldnames and _STEPS_COLUMN not in reader.fieldnames:
@@ -273,13 +266,6 @@ def _parse_monitor(path: Path, text: str) -> tuple[float, np.ndarray]:
             f"{path} is not a monitor log, or is damaged, repair or remove it: {detail}"
         ) from error
     return start, table
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text: {error}") from error
 
 
 def _whole_lines(text: str) -> str:

@@ -26,7 +26,7 @@ def check_normalize(value: Any) -> dict[str, Any] | None:
     if isinstance(value, str):
         try:
             value = ast.literal_eval(value)
-        except (ValueError, SyntaxError) as error:
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
             raise ValueError(f"normalize must be true, false or a mapping, got {value!r}") from error
     if value is None or value is False:
         return None

@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+MAX_VALUES = 100_000
+"""Values that a YAML file may stand for."""
+
 
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader that also reads ``3e-4`` as a number, as YAML 1.2 and Python do."""
@@ -25,8 +28,36 @@ for _side in (_Loader, _Dumper):
 
 
 def load_yaml(text: str) -> Any:
-    """Read plain YAML values (no Python objects); ``3e-4`` is a number."""
-    return yaml.load(text, Loader=_Loader)
+    """Read plain YAML values (no Python objects); ``3e-4`` is a number.
+
+    Raises:
+        yaml.YAMLError: the text is not YAML, or stands for more than `MAX_VALUES` values.
+    """
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # What PyYAML raises for values that their tag does not fit, and for what is nested too deeply.
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
+    _check_size(value)
+    return value
+
+
+def _check_size(value: Any) -> None:
+    """Count values where they are used: a few lines can name each other a billion times, or without end.
+
+    Raises:
+        yaml.YAMLError: there are more than `MAX_VALUES`.
+    """
+    waiting, count = [value], 0
+    while waiting:
+        one = waiting.pop()
+        count += 1
+        if isinstance(one, Mapping):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, list | tuple | set):
+            waiting += one
+        if count + len(waiting) > MAX_VALUES:
+            raise yaml.YAMLError(f"it stands for more than {MAX_VALUES:,} values")
 
 
 def dump_yaml(value: Any) -> str:

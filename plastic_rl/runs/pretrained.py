@@ -1,31 +1,32 @@
-"""Trained agents that come with the package: plain arrays and a record, loaded without unpickling.
+"""Trained agents that come with the package: a model file and a record beside it.
 
     python -m plastic_rl.runs.pretrained RUN [--output FOLDER] [--half]
 
-turns the run of a ``PlasticA2C`` into that form: ``<environment>.npz`` with the parameters and
-``<environment>.json`` with the hyper-parameters that rebuild the agent. Without ``--output`` it becomes
-the agent that comes with the package for the run's environment.
+turns the run of a ``PlasticA2C`` into that form: ``<environment>.zip`` with the model, as ``save`` writes
+it, and ``<environment>.json`` with its training and its score. Without ``--output`` it becomes the agent that
+comes with the package for the run's environment.
 """
 
 import argparse
 import hashlib
 import json
 import sys
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch as th
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.arguments import split_env_id
+from plastic_rl.files import read_text
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.hyperparams import RunConfig
 from plastic_rl.runs.record import RunRecord
+from plastic_rl.saving import ModelFileError, save_model
 from plastic_rl.training.a2c import PlasticA2C
 from plastic_rl.training.evaluation import evaluate
 from plastic_rl.training.vec_env import make_vec_env
@@ -34,16 +35,17 @@ FOLDER = Path(__file__).resolve().parent / "agents"
 """Where the package's own agents lie."""
 
 _ALGO = "plastic_a2c"
+_LARGEST = 2**20  # bytes of a record
 _EVALUATION_SEED = 1_000_000
 
 
 @dataclass(frozen=True)
 class AgentRecord:
-    """What is stored beside an agent's parameters.
+    """What is stored beside an agent's model.
 
     Attributes:
         run: of the training that the agent comes from.
-        sha256: checksum of the file of parameters.
+        sha256: checksum of the model's file.
         original: score of the agent before it was stored, None while it is unknown.
         score: the same of the stored agent.
 
@@ -99,7 +101,7 @@ def load_pretrained(
 ) -> PlasticA2C:
     """Load the trained agent that comes with the package, ready to act, to be evaluated and to learn on.
 
-    Only arrays and plain values are read: nothing in the files is executed.
+    Nothing in the files is run.
 
     Args:
         env_id: an environment's id, with or without its module in front, for example ``PlasticMaze-v0``.
@@ -112,30 +114,25 @@ def load_pretrained(
     """
     folder, name = folder or FOLDER, agent_name(env_id)
     record = read_record(name, folder)
-    run, parameters = record.run, _read_parameters(folder / f"{name}.npz", record.sha256)
-    config = RunConfig(
-        env_id=name,
-        algo=_ALGO,
-        n_envs=run.n_envs,
-        n_timesteps=run.n_timesteps,
-        hyperparams=run.hyperparams,
-        source=folder / f"{name}.json",
-    )
+    path = _checked_model(folder / f"{name}.zip", record.sha256)
     if env is None:
-        env = make_vec_env(name, config.n_envs, env_kwargs=run.env_kwargs)
+        env = make_vec_env(name, record.run.n_envs, env_kwargs=record.run.env_kwargs)
+    elif isinstance(env, str):
+        env = make_vec_env(env)
     # The weights that the constructor draws are overwritten: the caller's random numbers go on as they were.
     with th.random.fork_rng(devices=[]):
-        model = PlasticA2C(env=env, device=device, **config.kwargs())
-    try:
-        model.policy.load_state_dict(parameters)
-    except RuntimeError as error:
-        raise ValueError(f"the trained agent for {name} does not fit this environment: {error}") from error
-    model.num_timesteps = run.n_timesteps
-    return model
+        try:
+            return PlasticA2C.load(path, env=env, device=device)
+        except ModelFileError:
+            raise
+        except ValueError as error:
+            raise ValueError(
+                f"the trained agent for {name} does not fit this environment: {error}"
+            ) from error
 
 
 def read_record(env_id: str, folder: Path | None = None) -> AgentRecord:
-    """What is stored beside an agent's parameters: its hyper-parameters, training and score.
+    """What is stored beside an agent's model: its hyper-parameters, training and score.
 
     Raises:
         ValueError: there is no agent for this id, or the file is damaged.
@@ -146,13 +143,13 @@ def read_record(env_id: str, folder: Path | None = None) -> AgentRecord:
         raise ValueError(f"there is no trained agent for {env_id!r}; available: {known}")
     path = folder / f"{name}.json"
     try:
-        return AgentRecord.from_json(path.read_text(encoding="utf-8"))
+        return AgentRecord.from_json(read_text(path, _LARGEST))
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int = 256) -> AgentRecord:
-    """Store the agent of a run as plain arrays and hyper-parameters, and make sure that it plays as before.
+    """Store the agent of a run without what only its training needs, and make sure that it plays as before.
 
     Args:
         run: the folder of a run of ``plastic_a2c``.
@@ -161,7 +158,7 @@ def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int =
         episodes: lifetimes of fixed seeds that the scores are means of.
 
     Returns:
-        What was stored beside the parameters, scores among it.
+        What was stored beside the model, scores among it.
 
     Raises:
         ValueError: the run is of another algorithm, or its files are damaged.
@@ -176,12 +173,9 @@ def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int =
     env = make_vec_env(env_id, record.n_envs, env_kwargs=env_kwargs)
     model = runs.load_model(runs.find_model(run), _ALGO, env, "cpu")
     original = _score(model, env_id, env_kwargs, episodes)
-    arrays = {name: tensor.cpu().numpy() for name, tensor in model.policy.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{env_id}.npz"
-    np.savez_compressed(
-        path, **{name: array.astype("f2") if half else array for name, array in arrays.items()}
-    )
+    path = folder / f"{env_id}.zip"
+    save_model(_without_training(model, record, env), path, half=half)
     # Where the training took place is of no account for whoever gets the agent.
     trained = replace(
         record,
@@ -199,6 +193,22 @@ def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int =
     stored = replace(stored, original=original, score=score)
     _write_record(folder, stored)
     return stored
+
+
+def _without_training(model: BaseAlgorithm, record: RunRecord, env: VecEnv) -> PlasticA2C:
+    """The same agent without its optimiser's state, its seed and its last episodes."""
+    config = RunConfig(
+        env_id=record.env_id,
+        algo=_ALGO,
+        n_envs=record.n_envs,
+        n_timesteps=record.n_timesteps,
+        hyperparams=record.hyperparams,
+        source=Path(runs.CONFIG),
+    )
+    fresh = PlasticA2C(env=env, device="cpu", **config.kwargs())
+    fresh.policy.load_state_dict(model.policy.state_dict())
+    fresh.num_timesteps = model.num_timesteps
+    return fresh
 
 
 def _score(model: Any, env_id: str, env_kwargs: dict[str, Any], episodes: int) -> dict[str, Any]:
@@ -223,21 +233,19 @@ def _write_record(folder: Path, record: AgentRecord) -> None:
     (folder / f"{record.run.env_id}.json").write_text(record.to_json(), encoding="utf-8")
 
 
-def _read_parameters(path: Path, sha256: str) -> dict[str, th.Tensor]:
-    """The policy's parameters, as 32-bit numbers, once the file was found to be whole."""
+def _checked_model(path: Path, sha256: str) -> Path:
+    """The path of a model's file, once the file was found to be whole."""
     try:
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
             raise ValueError("its checksum is not the one in the file beside it")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: th.from_numpy(file[name].astype(np.float32)) for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} is missing or damaged: {error}") from error
+    return path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Export a run from the command line; the exit code is 2 for bad input."""
-    parser = argparse.ArgumentParser(description="Store the agent of a run as plain arrays and a record.")
+    parser = argparse.ArgumentParser(description="Store the agent of a run as a model file and a record.")
     parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a run of plastic_a2c")
     parser.add_argument("--output", metavar="FOLDER", type=Path, default=FOLDER, help="default: the package")
     parser.add_argument("--half", action="store_true", help="16-bit numbers")
@@ -248,7 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     env_id = stored.run.env_id
-    size = (arguments.output / f"{env_id}.npz").stat().st_size
+    size = (arguments.output / f"{env_id}.zip").stat().st_size
     print(f"{env_id}: {size / 1e6:.2f} MB in {arguments.output}")
     for name, score in (("original", stored.original), ("score", stored.score)):
         assert score is not None

@@ -14,9 +14,10 @@ import numpy as np
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from plastic_rl.files import atomic
+from plastic_rl.files import atomic, read_text
 
 STATISTICS = "normalize.json"
+_LARGEST = 2**24  # bytes
 
 
 def normalized(env: VecEnv, options: Mapping[str, Any] | None, gamma: float = 0.99) -> VecEnv:
@@ -117,7 +118,7 @@ def load_statistics(env: VecEnv, folder: Path) -> None:
         return
     path = folder / STATISTICS
     try:
-        statistics = json.loads(path.read_text(encoding="utf-8"))
+        statistics = json.loads(read_text(path, _LARGEST))
         _restore(target.ret_rms, statistics["returns"])
         if target.norm_obs and isinstance(target.obs_rms, dict):
             for key, part in target.obs_rms.items():
@@ -129,7 +130,7 @@ def load_statistics(env: VecEnv, folder: Path) -> None:
         raise FileNotFoundError(
             f"{path} is missing: the model was trained on normalized observations"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} does not hold the statistics of these environments: {error}") from error
     if returns.shape == target.returns.shape:
         # Of as many environments as in the training: their episodes may go on.

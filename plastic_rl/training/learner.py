@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import torch
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import GymEnv, TensorDict
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from plastic_rl.arguments import NUMBERS, check_number
 from plastic_rl.policies.dtype import check_default_dtype
+from plastic_rl.saving import load_model, read_parameters, save_model
+from plastic_rl.saving.archive import AnyPath
+
+SelfLearner = TypeVar("SelfLearner", bound="GradientLearner")
 
 _WANTED = "env must be a gymnasium.Env, its id, or a VecEnv of Stable-Baselines3"
 
@@ -65,6 +71,87 @@ class GradientLearner(BaseAlgorithm):
             if name != "n_envs" and value is not None and not callable(value):
                 setattr(self, name, check_number(name, value))
         check_number("stats_window_size", self._stats_window_size)
+
+    def save(
+        self, path: AnyPath, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None
+    ) -> None:
+        """Write the model to a file that holds no code: settings as JSON, numbers as safetensors.
+
+        What JSON cannot hold, such as a learning rate that is a function, is left out with one warning that
+        names it; ``load`` wants it in ``custom_objects``.
+
+        Args:
+            path: a file (``.zip`` is appended where it has no ending), or a stream.
+            exclude: attributes to leave out beside the usual ones.
+            include: attributes to keep that would be left out.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        save_model(self, path, exclude, include)
+
+    @classmethod
+    def load(
+        cls: type[SelfLearner],
+        path: AnyPath,
+        env: GymEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        *,
+        trust: bool = False,
+        **kwargs: Any,
+    ) -> SelfLearner:
+        """Read a model. Nothing in the file is run, unless it is one with pickled objects and trusted.
+
+        Args:
+            path: what `save` wrote (``.zip`` may be left out), or a stream.
+            env: the environment to attach; a model without one can only play.
+            device: ``auto``, ``cpu``, ``cuda``, ...
+            custom_objects: settings that take the place of the file's, by name, and those that it lacks.
+            print_system_info: whether to print the machines of saving and of loading.
+            force_reset: whether new episodes begin.
+            trust: whether a file with pickled objects, as Stable-Baselines3 writes them, is read: it can run
+                any code.
+            **kwargs: attributes to set; ``policy_kwargs`` must equal the saved ones and completes them.
+
+        Raises:
+            plastic_rl.UntrustedFileError: the file has pickled objects, and ``trust`` is false.
+            plastic_rl.ModelFileError: the file is damaged, of another algorithm, or describes another model
+                than it holds. Both are ValueErrors.
+            ValueError: a setting outside its range, or an environment with other spaces.
+            OSError: the file cannot be read.
+        """
+        return load_model(
+            cls, path, env, device, custom_objects, print_system_info, force_reset, trust, **kwargs
+        )
+
+    def set_parameters(
+        self,
+        load_path_or_dict: AnyPath | TensorDict,
+        exact_match: bool = True,
+        device: torch.device | str = "auto",
+        *,
+        trust: bool = False,
+    ) -> None:
+        """Take over the parameters of networks and optimisers; see Stable-Baselines3.
+
+        Args:
+            load_path_or_dict: a file of `save`, a stream, or state dicts by name.
+            exact_match: whether none may be missing, nor a part of one.
+            device: unused: the parameters are copied to where the model is.
+            trust: whether a file with pickled objects is read: it can run any code.
+
+        Raises:
+            plastic_rl.UntrustedFileError: the file has pickled objects, and ``trust`` is false.
+            plastic_rl.ModelFileError: the file is damaged, or of another model.
+            ValueError: an unknown or a missing name.
+            OSError: the file cannot be read.
+        """
+        if not isinstance(load_path_or_dict, dict):
+            load_path_or_dict = read_parameters(load_path_or_dict, self, exact_match, trust)
+        super().set_parameters(load_path_or_dict, exact_match, device)
 
     def _setup_learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         return super()._setup_learn(check_number("total_timesteps", total_timesteps), *args, **kwargs)

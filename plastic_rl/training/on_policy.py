@@ -87,7 +87,9 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         # Remembers the forward pass of the last rollout, as long as that serves as the training's.
         self._recorder: RolloutRecorder | None = None
         if isinstance(self.policy, PlasticPolicy):
-            self._state = self.policy.initial_state(self.n_envs)
+            if self.env is not None:
+                # A loaded model without an environment can only play: it says itself for how many.
+                self._state = self.policy.initial_state(self.n_envs)
             if self._last_episode_starts is not None:
                 # Loaded without a reset: the memory is empty, as at the start of an episode.
                 self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
@@ -106,7 +108,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         if tb_log_name in {base.__name__ for base in type(self).__mro__}:
             # The default of the class that learn() is inherited from.
             tb_log_name = type(self).__name__
-        fresh = reset_num_timesteps or self._last_obs is None
+        fresh = reset_num_timesteps or self._last_obs is None or self._state is None
         if self.use_masking and self.env is not None:
             check_masking(self.env, self.policy)
         prepared = super()._setup_learn(
@@ -386,11 +388,16 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
             raise ValueError(f"action_masks must be None: {type(self.policy).__name__} takes none")
         return self.policy.predict(observation, state, episode_start, deterministic, action_masks)
 
-    def load_core(self, path: str | Path) -> CoreTransfer:
+    def load_core(
+        self, path: str | Path, *, custom_objects: dict[str, Any] | None = None, trust: bool = False
+    ) -> CoreTransfer:
         """Take over the trained core of a saved model of any environment; all else stays as it is.
 
         Args:
-            path: what ``save`` wrote. It holds pickled objects: load only files that you trust.
+            path: what ``save`` wrote.
+            custom_objects: settings that take the place of the file's, by name, and those that it lacks, such
+                as a ``policy_class`` of yours.
+            trust: whether a file with pickled objects is read: it can run any code.
 
         Returns:
             The names of the copied parameters and of those that stayed fresh; see
@@ -403,7 +410,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         """
         if not isinstance(self.policy, PlasticPolicy):
             raise ValueError(f"load_core needs a plastic policy, this model has {type(self.policy).__name__}")
-        transfer = load_core(path, self.policy)
+        transfer = load_core(path, self.policy, custom_objects=custom_objects, trust=trust)
         # What the old core remembered and computed means nothing to the new one.
         self._state = self.policy.initial_state(self.n_envs)
         if self.verbose >= 1:

@@ -50,7 +50,7 @@ def workplace(tmp_path: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "whole.zip").write_bytes(model)
     (tmp_path / "truncated.zip").write_bytes(model[: len(model) // 2])
     with zipfile.ZipFile(io.BytesIO(model)) as archive:
-        place = archive.getinfo("policy.pth").header_offset + 200
+        place = archive.getinfo("policy.safetensors").header_offset + 200
     (tmp_path / "damaged.zip").write_bytes(model[:place] + bytes(50) + model[place + 50 :])
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("readme", "not a model")
@@ -132,19 +132,19 @@ BAD_INPUT = [
     ("evaluate missing.zip PlasticMaze-v0", "no model at missing.zip"),
     ("evaluate run PlasticMaze-v0", "no model at run"),
     ("evaluate . PlasticMaze-v0", "no model at .: give"),
-    ("evaluate a_file PlasticMaze-v0", "a_file is not a model"),
-    ("evaluate truncated.zip PlasticMaze-v0", "truncated.zip is not a model"),
+    ("evaluate a_file PlasticMaze-v0", "a_file is damaged or not a model"),
+    ("evaluate truncated.zip PlasticMaze-v0", "truncated.zip is damaged or not a model"),
     ("evaluate damaged.zip PlasticMaze-v0", "damaged.zip is damaged"),
-    ("evaluate other.zip PlasticMaze-v0", "other.zip is not a model"),
-    ("evaluate nonsense.zip PlasticMaze-v0", "nonsense.zip is not a model"),
+    ("evaluate other.zip PlasticMaze-v0", "other.zip is damaged or not a model"),
+    ("evaluate nonsense.zip PlasticMaze-v0", "nonsense.zip holds pickled objects ('data', 'policy.pth')"),
     ("evaluate whole.zip", "give the ENV_ID"),
     ("evaluate whole.zip CartPole-v1", "Observation spaces do not match"),
-    ("evaluate whole.zip PlasticMaze-v0 --algo recurrent_ppo", "whole.zip is not a model of recurrent_ppo"),
+    ("evaluate whole.zip PlasticMaze-v0 --algo recurrent_ppo", "not of sb3_contrib.RecurrentPPO"),
     ("evaluate whole.zip PlasticMaze-v0 --algo nothing", "unknown algorithm 'nothing'"),
     ("evaluate whole.zip PlasticMaze-v0 --episodes 0", "at least 1"),
     ("watch whole.zip PlasticMaze-v0 --output episode.mp4", "must end in .gif"),
     ("watch whole.zip PlasticMaze-v0 --output missing/episode.gif", "cannot be written"),
-    ("watch truncated.zip PlasticMaze-v0 --output episode.gif", "truncated.zip is not a model"),
+    ("watch truncated.zip PlasticMaze-v0 --output episode.gif", "truncated.zip is damaged or not a model"),
     (
         "watch whole.zip PlasticMaze-v0 --env-kwargs max_episode_steps:3 --output /proc/x.gif",
         "--output /proc/x.gif cannot be written",

@@ -94,7 +94,7 @@ def test_plot_draws_everything(folder: Path, tmp_path: Path, capsys: pytest.Capt
         (["{folder}", "--output", "{folder}/a1/model.zip"], "is a file, not a folder"),
         (["{folder}/a1", "{other}"], "different environments: PlasticMaze-v0, PlasticMazePrevAction-v0"),
         (["{young}"], "no episode has finished"),
-        (["{broken}"], "is not a model"),
+        (["{broken}"], "is damaged or not a model"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

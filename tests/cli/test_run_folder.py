@@ -357,11 +357,11 @@ def test_saving_keeps_the_old_model_until_the_new_one_is_whole(
     runs.save_model(model, path)
     whole = path.read_bytes()
 
-    def half_a_model(self: PlasticA2C, target: Path) -> None:
+    def half_a_model(_: PlasticA2C, target: Path) -> None:
         target.write_bytes(whole[:100])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(PlasticA2C, "save", half_a_model)
+    monkeypatch.setattr(runs, "save_model_file", half_a_model)
     with pytest.raises(KeyboardInterrupt):
         runs.save_model(model, path)
     assert path.read_bytes() == whole

@@ -114,7 +114,7 @@ def test_a_model_saved_before_there_were_cells_is_an_rnn(tmp_path):
     model = make_model()
     model.save(tmp_path / "model.zip")
     with zipfile.ZipFile(tmp_path / "model.zip") as archive:
-        assert "cell" not in json.loads(archive.read("data"))["policy_kwargs"]
+        assert "cell" not in json.loads(archive.read("settings.json"))["settings"]["policy_kwargs"]
     loaded = PlasticA2C.load(tmp_path / "model.zip")
     assert loaded.policy.core.cell == "rnn"
     assert torch.equal(loaded.policy.core.w, model.policy.core.w)

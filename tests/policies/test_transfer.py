@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import A2C, DQN
 
-from plastic_rl import PlasticA2C
+from plastic_rl import PlasticA2C, UntrustedFileError, register_for_loading
 from plastic_rl.policies import PlasticPolicy
 from plastic_rl.policies.transfer import load_core
 
@@ -35,6 +35,9 @@ class NamedRule(PlasticPolicy):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, rule="oja", **kwargs)
+
+
+register_for_loading(NamedRule)
 
 
 def save(path, policy="MlpPolicy", **policy_kwargs):
@@ -151,7 +154,7 @@ def test_a_truncated_file_is_named(tmp_path, fraction):
         load_core(path, make())
 
 
-@pytest.mark.parametrize("member", ["data", "policy.pth", None])
+@pytest.mark.parametrize("member", ["settings.json", "policy.safetensors", None])
 def test_a_damaged_or_foreign_archive_is_named(tmp_path, member):
     """Both the description and the parameters must be there and readable; other archives hold neither."""
     path = tmp_path / "model.zip"
@@ -173,8 +176,10 @@ def test_a_damaged_or_foreign_archive_is_named(tmp_path, member):
 def test_models_of_other_algorithms_are_refused(tmp_path, algorithm):
     kwargs = {"buffer_size": 10} if algorithm is DQN else {}
     algorithm("MlpPolicy", Quiet(), device="cpu", **kwargs).save(tmp_path / "model.zip")
-    with pytest.raises(ValueError, match="no plastic core"):
+    with pytest.raises(UntrustedFileError, match=r"holds pickled objects \('policy_class', "):
         load_core(tmp_path / "model.zip", make())
+    with pytest.raises(ValueError, match="no plastic core"):
+        load_core(tmp_path / "model.zip", make(), trust=True)
 
 
 def test_random_numbers_go_on_as_if_nothing_had_been_loaded(tmp_path):

@@ -1,4 +1,4 @@
-"""Trained agents stored as arrays: they play as before, nothing is unpickled, damage is named."""
+"""Trained agents that ship: they play as before, nothing is unpickled, damage is named."""
 
 import json
 import shutil
@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 import plastic_rl
 from plastic_rl.analysis.lifetime import record_lifetimes
@@ -101,8 +103,9 @@ def test_the_record_says_what_it_is(exported: Path) -> None:
 
 def test_half_precision_is_half_as_large(run: Path, tmp_path: Path) -> None:
     pretrained.export(run, tmp_path, half=True, episodes=2)
-    with np.load(tmp_path / "PlasticMaze-v0.npz") as file:
-        assert {file[name].dtype for name in file.files} == {np.dtype("float16")}
+    with zipfile.ZipFile(tmp_path / "PlasticMaze-v0.zip") as file:
+        stored = safetensors.torch.load(file.read("policy.safetensors"))
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     model = pretrained.load_pretrained("PlasticMaze-v0", device="cpu", folder=tmp_path)
     original = plastic_rl.PlasticA2C.load(run / "model.zip", device="cpu")
     assert model.policy.core.w.dtype == torch.float32
@@ -112,11 +115,12 @@ def test_half_precision_is_half_as_large(run: Path, tmp_path: Path) -> None:
 
 def test_pickled_objects_are_refused(exported: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(exported, tmp_path / "agents")
-    np.savez(folder / "PlasticMaze-v0.npz", w=np.array([print], dtype=object))
+    model = plastic_rl.load_pretrained("PlasticMaze-v0", device="cpu", folder=folder)
+    BaseAlgorithm.save(model, folder / "PlasticMaze-v0.zip")
     record = json.loads((folder / "PlasticMaze-v0.json").read_text())
-    record["sha256"] = pretrained.hashlib.sha256((folder / "PlasticMaze-v0.npz").read_bytes()).hexdigest()
+    record["sha256"] = pretrained.hashlib.sha256((folder / "PlasticMaze-v0.zip").read_bytes()).hexdigest()
     (folder / "PlasticMaze-v0.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(plastic_rl.UntrustedFileError, match="holds pickled objects"):
         pretrained.load_pretrained("PlasticMaze-v0", device="cpu", folder=folder)
 
 
@@ -128,12 +132,12 @@ def drop_setting(folder: Path) -> None:
     (folder / "PlasticMaze-v0.json").write_text("{}")
 
 
-def remove_arrays(folder: Path) -> None:
-    (folder / "PlasticMaze-v0.npz").unlink()
+def remove_model(folder: Path) -> None:
+    (folder / "PlasticMaze-v0.zip").unlink()
 
 
-def cut_arrays(folder: Path) -> None:
-    path = folder / "PlasticMaze-v0.npz"
+def cut_model(folder: Path) -> None:
+    path = folder / "PlasticMaze-v0.zip"
     path.write_bytes(path.read_bytes()[:-50])
 
 
@@ -142,8 +146,8 @@ def cut_arrays(folder: Path) -> None:
     [
         (damage_settings, r"PlasticMaze-v0\.json is damaged"),
         (drop_setting, r"PlasticMaze-v0\.json is damaged: algo is missing"),
-        (remove_arrays, r"PlasticMaze-v0\.npz is missing or damaged"),
-        (cut_arrays, r"PlasticMaze-v0\.npz is missing or damaged: its checksum"),
+        (remove_model, r"PlasticMaze-v0\.zip is missing or damaged"),
+        (cut_model, r"PlasticMaze-v0\.zip is missing or damaged: its checksum"),
     ],
 )
 def test_damaged_files_are_named(damage: Any, message: str, exported: Path, tmp_path: Path) -> None:
@@ -215,9 +219,8 @@ WELL_TRAINED = {"PlasticMaze-v0": 200, "PlasticMazePrevAction-v0": 200, "Plastic
 
 @pytest.mark.parametrize("env_id", pretrained.available())
 def test_a_shipped_agent_is_well_trained_and_scores_as_stored(env_id: str) -> None:
-    path = pretrained.FOLDER / f"{env_id}.npz"
-    with zipfile.ZipFile(path) as archive:
-        assert all(name.endswith(".npy") for name in archive.namelist())
+    with zipfile.ZipFile(pretrained.FOLDER / f"{env_id}.zip") as archive:
+        assert all(name.endswith((".json", ".safetensors")) for name in archive.namelist())
     record = pretrained.read_record(env_id)
     assert record.score["mean_return"] > WELL_TRAINED[env_id]
     assert record.score["mean_return"] > 0.97 * record.original["mean_return"]

@@ -55,8 +55,11 @@ def test_large_cores_learn_more_slowly(hidden_size, scale, tmp_path):
     model.learn(5)
     lr = 0.01 * model._current_progress_remaining
     assert learning_rates(model) == pytest.approx({False: lr, True: lr * scale})
-    model.save(tmp_path / "model")
-    loaded = PlasticA2C.load(tmp_path / "model", env=env).learn(5, reset_num_timesteps=False)
+    with pytest.warns(UserWarning, match=r"saved without learning_rate \(the function .*<lambda>\)"):
+        model.save(tmp_path / "model")
+    given = {"learning_rate": model.learning_rate}
+    loaded = PlasticA2C.load(tmp_path / "model", env=env, custom_objects=given)
+    loaded.learn(5, reset_num_timesteps=False)
     assert learning_rates(loaded)[True] == pytest.approx(learning_rates(loaded)[False] * scale)
 
 
