@@ -22,7 +22,7 @@ from plastic_rl.ops.plastic_rnn.numba.rules import (
     repeat,
     repeat_backward,
 )
-from plastic_rl.ops.plastic_rnn.numba.simd import LANES, inlined, inner, lane_sum, load
+from plastic_rl.ops.plastic_rnn.numba.simd import LANES, inlined, inner, lane_sum, load, store
 from plastic_rl.ops.plastic_rnn.numba.structs import MOST_HELD, Earlier, Step
 from plastic_rl.ops.plastic_rnn.numba.vectors import (
     ONE,
@@ -59,7 +59,7 @@ def run_back(
         update_back(t, b, up, history, rule, undo, summed, cells, room, way, sums)
         last = history.recalls.shape[1]
         neurons_back(t, last, b, clamp_masks[t, b], history, rule, cells, way, way.now, down)
-        waiting = put_by(way.now, way.du, waiting, outer, sums.w)
+        waiting = put_by(way.now, way.du, cells, waiting, outer, sums.w)
         presynaptic(max(t - 1, 0), b, history, way.before)
         step = Step(way.decay, way.gain, way.inverse, way.du, way.now, way.before)
         begins = history.starts[t, b]
@@ -84,7 +84,8 @@ def run_back(
         if undo and t > 0 and is_stored(t, history):
             copy(history.traces[history.places[t], b], room.trace)
         t -= 1
-    add_outer_products(waiting, outer[0], outer[1], sums.w)
+    if sums.w.shape[0] > 0:
+        add_outer_products(waiting, outer[0], outer[1], sums.w)
     copy(way.carry[: way.now.size], down.hidden[b])
     if down.trace.size > 0:
         unpack(room.grad, down.trace[b])
@@ -169,9 +170,11 @@ def update_back(t, b, up, history, rule, undo, summed, cells, room, way, sums):
     presynaptic(t, b, history, way.now)
     update_of(t, b, history, rule, cells, way.decay, way.gain, way.y)
     if undo:
-        for j in range(way.y.size):
-            way.inverse[j] = ONE / way.decay[j]
-            way.ddecay[j] = (way.overlap[j] - way.gain[j] * way.dgain[j]) * way.inverse[j]
+        for j in range(0, way.y.size, LANES):
+            inverse = ONE / load(way.decay, j)
+            store(way.inverse, j, inverse)
+            shared = load(way.overlap, j) - load(way.gain, j) * load(way.dgain, j)
+            store(way.ddecay, j, shared * inverse)
     elif not summed:
         h = room.window[place_in_window(t, history)]
         column_sums(h, room.grad, rule, way.decay, way.gain, way.now, way.dgain, way.ddecay)
@@ -271,7 +274,7 @@ def think_back(
             fill(way.dy, ZERO)
         neurons_back(t, s, b, clamp_mask, history, rule, cells, way, inners.reads[s], down)
         copy(way.du, inners.errors[s * width : (s + 1) * width])
-        waiting = put_by(inners.reads[s], way.du, waiting, outer, sums.w)
+        waiting = put_by(inners.reads[s], way.du, cells, waiting, outer, sums.w)
     return waiting
 
 
@@ -352,13 +355,20 @@ def plasticity_gradient(several, width, now, touched):
 
 
 @inner
-def put_by(now, dpre, waiting, outer, dw):
-    """Keep the factors of one more product of dw; returns how many are kept, of which ``waiting`` were."""
+def put_by(now, du, cells, waiting, outer, dw):
+    """Keep the factors of one more product of the weights' gradients, of which ``waiting`` are kept already.
+
+    outer: (STEPS, N) and (STEPS, (K + 1) width), the gates behind the candidate
+    returns: how many are kept then
+    """
     reads, sent = outer
-    if reads.shape[1] == 0:
+    if dw.shape[0] == 0:
         return 0
     copy(now, reads[waiting])
-    copy(dpre, sent[waiting])
+    copy(du, sent[waiting])
+    if cells is not None:
+        for k in range(cells.da.shape[0]):
+            copy(cells.da[k], sent[waiting, (k + 1) * du.size :])
     waiting += 1
     if waiting == STEPS:
         add_outer_products(waiting, reads, sent, dw)

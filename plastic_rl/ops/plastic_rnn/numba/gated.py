@@ -173,9 +173,9 @@ def _gates(params: PlasticParams, *, transposed: bool = False) -> Gates:
 
 
 def _fired(steps: int, batch: int, params: PlasticParams) -> np.ndarray:
-    """Room for what inner steps leave for the way back; its padding has to be zero."""
+    """Room for what inner steps leave for the way back."""
     rows = get_cell(params.cell).gates + 2
-    return np.zeros((steps, batch, rows, memory.padded(params.n)), np.float32)
+    return np.empty((steps, batch, rows, memory.padded(params.n)), np.float32)
 
 
 def _forward(call: Call, named: dict[str, Tensor], *, keep: bool) -> tuple[Tensor, PlasticState, Run]:
@@ -270,8 +270,9 @@ def _gradients(
     up_cell = np.zeros_like(run.memory) if dcell is None else memory.as_array(dcell)
     chunks = memory.chunks_for(batch, (1 + len(run.gates.w)) * steps * params.core_steps * n * n)
     down = downstream(
-        y, chunks, prepared.weights.alpha.size, with_trace=with_trace and params.plastic, with_w=False
-    )
+        y, chunks, prepared.weights.alpha.size, with_trace=with_trace and params.plastic,
+        with_w=params.plastic, gates=len(run.gates.w),
+    )  # fmt: skip
     inner_steps = steps * (1 + history.recalls.shape[1])
     down = down._replace(pre=np.empty((inner_steps, batch, n), np.float32))
     dx = np.empty((inner_steps, batch, (1 + len(run.gates.w)) * n), np.float32)
@@ -311,9 +312,9 @@ def _gradients(
             run.w_transposed, prepared.rule, up_cell, down, down_cell,
         )  # fmt: skip
     du = torch.from_numpy(down.pre)
-    blocks = torch.from_numpy(dx).split(n, dim=2)
-    of_gates = (*blocks[:2], *blocks[3:]) if len(blocks) > 1 else ()
-    products = reads(history).flatten(0, 2).t() @ torch.cat((du, *of_gates), dim=2).flatten(0, 1)
+    dw = torch.from_numpy(down.w.sum(0)).unflatten(1, (1 + len(run.gates.w), -1))[:n, :, :n]
+    if not params.plastic:
+        dw = _plain_weights(history, du, dx)
     # One row per thread, added up in a fixed order.
     deta, db_m, dplasticity = (torch.tensor(total, dtype=torch.float32) for total in down.scalars.sum(0))
     dalpha = dplasticity
@@ -322,14 +323,14 @@ def _gradients(
         kernels.unpack_matrices(down.alpha.sum(0, keepdims=True), dalpha.numpy())
         dalpha = dalpha[0]
     return {
-        "x": torch.from_numpy(dx).unflatten(0, (steps, -1)).sum(1),
+        "x": _sum_of_inner_steps(dx, history),
         "hidden": torch.from_numpy(down.hidden),
         # Without plasticity the trace is (B, 0, 0) and comes out as it went in.
         "trace": torch.from_numpy(down.trace) if params.plastic else dtrace,
         "cell": torch.from_numpy(down_cell),
         "eligibility": dsecond,
-        "w": products[:, :n],
-        "w_gates": products[:, n:],
+        "w": dw[:, 0],
+        "w_gates": dw[:, 1:].flatten(1),
         "b_u": du.sum((0, 1)),
         "alpha": dalpha,
         "eta": deta,
@@ -337,6 +338,21 @@ def _gradients(
         "b_m": db_m,
         "fan_out": torch.from_numpy(down.fan_out.sum(0)[:n]),
     }
+
+
+def _sum_of_inner_steps(dx: np.ndarray, history: History) -> Tensor:
+    """From (T core_steps, B, M) to (T, B, M)."""
+    core_steps = 1 + history.recalls.shape[1]
+    each = torch.from_numpy(dx)
+    return each if core_steps == 1 else each.unflatten(0, (-1, core_steps)).sum(1)
+
+
+def _plain_weights(history: History, du: Tensor, dx: np.ndarray) -> Tensor:
+    """The gradients (N, 1 + K, N) of the weights of a network without a trace: as one matrix product."""
+    n = du.shape[2]
+    r, z, _, *more = torch.from_numpy(dx).split(n, dim=2)
+    sent = torch.cat((du, r, z, *more), dim=2)
+    return (reads(history).flatten(0, 2).t() @ sent.flatten(0, 1)).unflatten(1, (-1, n))
 
 
 class GatedTape(NumbaTape):

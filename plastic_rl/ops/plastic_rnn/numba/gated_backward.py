@@ -1,7 +1,6 @@
 """The compiled entry points that carry gradients back through gated cells.
 
-Like ``backward.py``; the gradient of the read-out, du, takes the place of dpre there. Weights' gradients are
-matrix products afterwards.
+Like ``backward.py``; the gradient of the read-out, du, takes the place of dpre there.
 
 This module imports numba: it is imported only when the backend is used.
 """
@@ -16,7 +15,7 @@ import numpy as np
 from plastic_rl.ops.plastic_rnn.numba.bptt import memory_before, run_back
 from plastic_rl.ops.plastic_rnn.numba.compiling import entry
 from plastic_rl.ops.plastic_rnn.numba.gated_cells import CellsBack, cell_backward, send_drive
-from plastic_rl.ops.plastic_rnn.numba.packed import read_out
+from plastic_rl.ops.plastic_rnn.numba.packed import STEPS, read_out
 from plastic_rl.ops.plastic_rnn.numba.structs import Held, Inner, Later, Room, Sums, Way
 from plastic_rl.ops.plastic_rnn.numba.vectors import ZERO, add, copy, fill, presynaptic, release
 
@@ -47,13 +46,13 @@ def gated_backward(
         scratch.window[chunk],
     )  # fmt: skip
     sums = Sums(down.w[chunk], down.alpha[chunk], down.scalars[chunk], down.w_m[chunk], down.fan_out[chunk])
-    no_outer = nothing[:, :0], nothing
+    outer = np.zeros((STEPS, down.w.shape[1]), np.float32), np.empty((STEPS, down.w.shape[2]), np.float32)
     later = Later(v[16], reads[2])
     own = CellsBack(cells.gates, cells.fired, cells.memory, cells.dx, cells.da[chunk])
     for b in range(low, high):
         copy(up_cell[b], way.dc)
         run_back(
-            b, up, clamp_masks, history, weights, rule, undo, own, room, way, later, no_outer, no_held,
+            b, up, clamp_masks, history, weights, rule, undo, own, room, way, later, outer, no_held,
             inners, sums, down,
         )  # fmt: skip
         copy(way.dc[: down_cell.shape[1]], down_cell[b])

@@ -124,13 +124,13 @@ def fire_lstm(activation, u, c, fired, out):
     """The candidate, c' = f c + i y and h' = o tanh(c')."""
     y, i, f, o = fired[0], fired[1], fired[2], fired[3]
     activate(u, y, out.size, activation)
-    for j in range(u.size):
-        c[j] = f[j] * c[j] + i[j] * y[j]
-    copy(c, fired[4])
+    c_after = fired[4]
     for j in range(0, u.size, LANES):
-        store(u, j, simd.tanh(load(c, j)))
-    for j in range(out.size):
-        out[j] = o[j] * u[j]
+        c_j = load(f, j) * load(c, j) + load(i, j) * load(y, j)
+        store(c, j, c_j)
+        store(c_after, j, c_j)
+        store(u, j, simd.tanh(c_j) * load(o, j))
+    copy(u[: out.size], out)
 
 
 @inner
@@ -148,7 +148,7 @@ def cell_backward(code, activation, n, fired, h, c, dy, dh, dc, da, du, direct):
     if code == RNN:
         activate_backward(fired[0], dy, activation)
     else:
-        lstm_backward(activation, n, fired, c, dy, dh, dc, da, du)
+        lstm_backward(activation, fired, c, dy, dh, dc, da)
     copy(dy, du)
     fill(direct, ZERO)
 
@@ -157,29 +157,41 @@ def cell_backward(code, activation, n, fired, h, c, dy, dh, dc, da, du, direct):
 def gru_backward(activation, n, fired, h, dy, dh, da, du, direct):
     """As ``cell_backward``."""
     y, r, z, u = fired[0], fired[1], fired[2], fired[3]
+    da_r, da_z = da[0], da[1]
     for j in range(n):
-        da[1, j] = dh[j] * (h[j] - y[j]) * z[j] * (ONE - z[j])
-        direct[j] = dh[j] * z[j]
-        dy[j] += dh[j] * (ONE - z[j])
+        da_z[j] = h[j] - y[j]
+    for j in range(0, du.size, LANES):
+        dh_j, z_j = load(dh, j), load(z, j)
+        kept = dh_j * z_j
+        passed = dh_j - kept
+        store(da_z, j, load(da_z, j) * passed * z_j)
+        store(direct, j, kept)
+        store(dy, j, load(dy, j) + passed)
     activate_backward(y, dy, activation)
-    for j in range(n):
-        da[0, j] = dy[j] * u[j] * r[j] * (ONE - r[j])
-        du[j] = dy[j] * r[j]
+    for j in range(0, du.size, LANES):
+        r_j = load(r, j)
+        du_j = load(dy, j) * r_j
+        store(da_r, j, du_j * load(u, j) * (ONE - r_j))
+        store(du, j, du_j)
 
 
 @inlined
-def lstm_backward(activation, n, fired, c, dy, dh, dc, da, passed):
-    """As ``cell_backward``. passed: (width,), becomes tanh(c')."""
-    y, i, f, o = fired[0], fired[1], fired[2], fired[3]
-    for j in range(0, passed.size, LANES):
-        store(passed, j, simd.tanh(load(fired[4], j)))
-    for j in range(n):
-        da[2, j] = dh[j] * passed[j] * o[j] * (ONE - o[j])
-        dc_j = dc[j] + dh[j] * o[j] * (ONE - passed[j] * passed[j])
-        da[0, j] = dc_j * y[j] * i[j] * (ONE - i[j])
-        da[1, j] = dc_j * c[j] * f[j] * (ONE - f[j])
-        dy[j] += dc_j * i[j]
-        dc[j] = dc_j * f[j]
+def lstm_backward(activation, fired, c, dy, dh, dc, da):
+    """As ``cell_backward``."""
+    y, i, f, o, c_after = fired[0], fired[1], fired[2], fired[3], fired[4]
+    da_i, da_f, da_o = da[0], da[1], da[2]
+    for j in range(0, c.size, LANES):
+        passed = simd.tanh(load(c_after, j))
+        i_j, f_j, o_j = load(i, j), load(f, j), load(o, j)
+        through = load(dh, j) * o_j
+        dc_j = load(dc, j) + through * (ONE - passed * passed)
+        of_input = dc_j * i_j
+        of_c = dc_j * f_j
+        store(da_o, j, through * passed * (ONE - o_j))
+        store(da_i, j, of_input * load(y, j) * (ONE - i_j))
+        store(da_f, j, of_c * load(c, j) * (ONE - f_j))
+        store(dy, j, load(dy, j) + of_input)
+        store(dc, j, of_c)
     activate_backward(y, dy, activation)
 
 
@@ -220,21 +232,31 @@ def read_out_one(w, now, pre):
 def read_out_two(w, now_0, now_1, pre_0, pre_1):
     """The same of two environments, which share every load of w."""
     n = now_0.size
+    whole = n // 4 * 4
     for column in range(0, pre_0.size, LANES):
-        even_0, even_1 = load(pre_0, column), load(pre_1, column)
-        odd_0, odd_1 = splat(ZERO), splat(ZERO)
+        total_0, total_1 = load(pre_0, column), load(pre_1, column)
+        second_0, second_1 = splat(ZERO), splat(ZERO)
+        third_0, third_1 = splat(ZERO), splat(ZERO)
+        fourth_0, fourth_1 = splat(ZERO), splat(ZERO)
         offset = column * n
-        for i in range(0, n - 1, 2):
+        for i in range(0, whole, 4):
             weight = load(w, offset)
-            even_0 = even_0 + weight * now_0[i]
-            even_1 = even_1 + weight * now_1[i]
+            total_0 = total_0 + weight * now_0[i]
+            total_1 = total_1 + weight * now_1[i]
             weight = load(w, offset + LANES)
-            odd_0 = odd_0 + weight * now_0[i + 1]
-            odd_1 = odd_1 + weight * now_1[i + 1]
-            offset += 2 * LANES
-        if n % 2 == 1:
+            second_0 = second_0 + weight * now_0[i + 1]
+            second_1 = second_1 + weight * now_1[i + 1]
+            weight = load(w, offset + 2 * LANES)
+            third_0 = third_0 + weight * now_0[i + 2]
+            third_1 = third_1 + weight * now_1[i + 2]
+            weight = load(w, offset + 3 * LANES)
+            fourth_0 = fourth_0 + weight * now_0[i + 3]
+            fourth_1 = fourth_1 + weight * now_1[i + 3]
+            offset += 4 * LANES
+        for i in range(whole, n):
             weight = load(w, offset)
-            even_0 = even_0 + weight * now_0[n - 1]
-            even_1 = even_1 + weight * now_1[n - 1]
-        store(pre_0, column, even_0 + odd_0)
-        store(pre_1, column, even_1 + odd_1)
+            total_0 = total_0 + weight * now_0[i]
+            total_1 = total_1 + weight * now_1[i]
+            offset += LANES
+        store(pre_0, column, (total_0 + second_0) + (third_0 + fourth_0))
+        store(pre_1, column, (total_1 + second_1) + (third_1 + fourth_1))

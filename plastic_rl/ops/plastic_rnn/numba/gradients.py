@@ -121,7 +121,9 @@ def upstream(y: Tensor, outgoing: Outgoing) -> Upstream:
     )
 
 
-def downstream(y: Tensor, chunks: int, size: int, *, with_trace: bool, with_w: bool) -> Downstream:
+def downstream(
+    y: Tensor, chunks: int, size: int, *, with_trace: bool, with_w: bool, gates: int = 0
+) -> Downstream:
     """Room for the gradients that go out; ``size`` is that of a packed dalpha. y: (T, B, N)."""
     steps, batch, n = y.shape
     width = memory.padded(n)
@@ -131,7 +133,7 @@ def downstream(y: Tensor, chunks: int, size: int, *, with_trace: bool, with_w: b
         np.empty((steps, batch, n), np.float32),
         np.empty((batch, n), np.float32),
         np.empty((batch, n, n) if with_trace else (0, 0, 0), np.float32),
-        np.zeros((chunks, -(-n // ROWS) * ROWS if with_w else 0, width), np.float32),
+        np.zeros((chunks, -(-n // ROWS) * ROWS if with_w else 0, (1 + gates) * width), np.float32),
         dalpha,
         np.zeros((chunks, 3)),
         np.zeros((chunks, width), np.float32),

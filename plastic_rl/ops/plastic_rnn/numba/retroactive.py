@@ -15,12 +15,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plastic_rl.ops.plastic_rnn.numba.bptt import gather, neurons_back, plasticity_gradient, think_back
+from plastic_rl.ops.plastic_rnn.numba.bptt import (
+    gather,
+    neurons_back,
+    plasticity_gradient,
+    put_by,
+    think_back,
+)
 from plastic_rl.ops.plastic_rnn.numba.compiling import entry
 from plastic_rl.ops.plastic_rnn.numba.forward_passes import recall_pass
 from plastic_rl.ops.plastic_rnn.numba.gated_cells import CellsBack, drive, fire_cell, read_out_one
 from plastic_rl.ops.plastic_rnn.numba.gated_forward import fire_rows
-from plastic_rl.ops.plastic_rnn.numba.packed import pack, unpack
+from plastic_rl.ops.plastic_rnn.numba.packed import STEPS, add_outer_products, pack, unpack
 from plastic_rl.ops.plastic_rnn.numba.retroactive_passes import (
     backward_both,
     forward_both,
@@ -223,11 +229,26 @@ def retroactive_backward(
         v[13], v[14], v[15], scratch[0][chunk], scratch[1][chunk], scratch[2][chunk], scratch[3][chunk],
         scratch[4][chunk],
     )  # fmt: skip
+    outer = np.zeros((STEPS, down.w.shape[1]), np.float32), np.empty((STEPS, down.w.shape[2]), np.float32)
     own = CellsBack(cells.gates, cells.fired, cells.memory, cells.dx, cells.da[chunk])
     for b in range(low, high):
         copy(up_cell[b], way.dc)
         run_back(
-            b, up, up_second, clamp_masks, history, seconds, weights, rule, own, both, way, inners, sums, down
+            b,
+            up,
+            up_second,
+            clamp_masks,
+            history,
+            seconds,
+            weights,
+            rule,
+            own,
+            both,
+            way,
+            outer,
+            inners,
+            sums,
+            down,
         )
         copy(way.dc[: down_cell.shape[1]], down_cell[b])
         if down_second.size > 0:
@@ -236,12 +257,26 @@ def retroactive_backward(
 
 @inner
 def run_back(
-    b, up, up_second, clamp_masks, history, seconds, weights, rule, cells, both, way, inners, sums, down
+    b,
+    up,
+    up_second,
+    clamp_masks,
+    history,
+    seconds,
+    weights,
+    rule,
+    cells,
+    both,
+    way,
+    outer,
+    inners,
+    sums,
+    down,
 ):
     """Carry the gradients of environment b back through all steps."""
     steps = history.y.shape[0]
     last = history.recalls.shape[1]
-    no_outer = way.now[:0].reshape(1, 0), way.now[:0].reshape(1, 0)
+    waiting = 0  # products not yet added to dw
     copy(up.hidden[b], way.carry)
     load_gradient(up.trace, b, both.grad)
     load_gradient(up_second, b, both.second_grad)
@@ -253,11 +288,12 @@ def run_back(
         presynaptic(t, b, history, way.now)
         update_back(t, b, up, history, rule, cells, trace, both.second_window[place], both, way, sums)
         neurons_back(t, last, b, clamp_masks[t, b], history, rule, cells, way, way.now, down)
+        waiting = put_by(way.now, way.du, cells, waiting, outer, sums.w)
         step = Step(way.decay, way.gain, way.inverse, way.du, way.now, way.now)
         if last > 0:
-            think_back(
+            waiting = think_back(
                 t, b, clamp_masks[t, b], history, weights, rule, False, cells, trace, both.second_grad,
-                both.rows, way, step, inners, 0, no_outer, sums, down,
+                both.rows, way, step, inners, waiting, outer, sums, down,
             )  # fmt: skip
         if history.starts[t, b]:
             fill(way.carry, ZERO)
@@ -272,6 +308,8 @@ def run_back(
             if weights.alpha.size == 0:
                 sums.scalars[2] += plasticity_gradient(True, way.du.size, way.now, both.touched)
             gather(both.rows, cells, way, way.carry)
+    if sums.w.shape[0] > 0:
+        add_outer_products(waiting, outer[0], outer[1], sums.w)
     copy(way.carry[: way.now.size], down.hidden[b])
     if down.trace.size > 0:
         unpack(both.grad, down.trace[b])

@@ -208,7 +208,8 @@ class Downstream(NamedTuple):
     """Gradients that go out; the second group is added to, one row per chunk.
 
     pre: (T, B, N); hidden: (B, N); trace: (B, N, N) or (0, 0, 0) where not wanted
-    w: (chunks, N rounded up to ROWS, width), or with 0 rows where not wanted
+    w: (chunks, N rounded up to ROWS, (K + 1) width), of the connections and of K gates behind them, or with 0
+        rows where not wanted
     alpha: (chunks, packed); w_m, fan_out: (chunks, width)
     scalars: (chunks, 3), of eta, b_m and the scalar plasticity
     """
