@@ -12,7 +12,6 @@ from torch import Tensor
 from plastic_rl.ops.plastic_rnn.cells import CELLS, get_cell
 from plastic_rl.ops.plastic_rnn.protocols import Refusal, Tape
 from plastic_rl.ops.plastic_rnn.rules import RULES, get_rule, rule_names
-from plastic_rl.ops.plastic_rnn.tape import RerunTape
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
 
@@ -36,7 +35,8 @@ class NumbaBackend:
         return gated
 
     def _forms(self, params: PlasticParams) -> ModuleType:
-        return self._gated if _has_more(params) else self._autograd
+        one_trace = params.plastic and not get_rule(params.rule).eligibility
+        return self._autograd if one_trace and not get_cell(params.cell).gates else self._gated
 
     def can_run(self, x: Tensor, params: PlasticParams) -> Refusal | None:
         """Only float32 on the CPU, and the cells and rules that have a code."""
@@ -78,17 +78,13 @@ class NumbaBackend:
         return self._forms(params).step(x, params, state, episode_start, clamp)
 
     def tape(self, params: PlasticParams, episode_starts: Tensor, y: Tensor) -> Tape:
-        """Keeps traces now and then; without a trace, or with two, the sequence is run again."""
-        if not params.plastic or get_rule(params.rule).eligibility:
-            return RerunTape(self, episode_starts, y)
+        """Keeps what the backward pass needs, traces now and then."""
+        from plastic_rl.ops.plastic_rnn.numba import gated_tape, tape
+
+        if not params.plastic:
+            return gated_tape.PlainTape(params, episode_starts, y)
+        if get_rule(params.rule).eligibility:
+            return gated_tape.RetroactiveTape(episode_starts, y)
         if get_cell(params.cell).gates:
-            return self._gated.GatedTape(params, episode_starts, y)
-        from plastic_rl.ops.plastic_rnn.numba.tape import NumbaTape
-
-        return NumbaTape(episode_starts, y)
-
-
-def _has_more(params: PlasticParams) -> bool:
-    """Whether there are gates, or a second trace."""
-    second = params.plastic and params.rule in rule_names() and get_rule(params.rule).eligibility
-    return second or (params.cell in CELLS and get_cell(params.cell).gates > 0)
+            return gated_tape.GatedTape(episode_starts, y)
+        return tape.NumbaTape(episode_starts, y)

@@ -1,4 +1,4 @@
-"""The numba backend on the torch side: tensors in and out, and the autograd functions.
+"""The tanh cell with one trace on the torch side of the numba backend: sequences, steps and their gradients.
 
 This module imports numba: it is imported only when the backend is used.
 """
@@ -12,18 +12,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from plastic_rl.ops.plastic_rnn.numba import backward as backward_kernels
 from plastic_rl.ops.plastic_rnn.numba import forward as kernels
 from plastic_rl.ops.plastic_rnn.numba import memory
 from plastic_rl.ops.plastic_rnn.numba.gradients import (
     Inputs,
     Outgoing,
-    downstream,
     gradients,
-    upstream,
-    weight_gradient,
 )
-from plastic_rl.ops.plastic_rnn.numba.plain import inner_steps_written_out
 from plastic_rl.ops.plastic_rnn.numba.structs import History
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
@@ -53,9 +48,7 @@ def sequence(
     repeats: Tensor | None,
 ) -> tuple[Tensor, PlasticState]:
     """The sequence form; arguments as in the public function, checked there."""
-    if not params.plastic and params.core_steps > 1:
-        return inner_steps_written_out(sequence, x, params, state, episode_starts, clamp)
-    if repeats is not None and clamp is not None and params.plastic and (repeats > 1).any():
+    if repeats is not None and clamp is not None and (repeats > 1).any():
         return _with_repeats(x, params, state, episode_starts, clamp, repeats.long())
     return _run(x, params, state, episode_starts, clamp, memory.no_repeats(x.shape[0]))
 
@@ -100,8 +93,7 @@ def _run(
     call = Call(params, starts, values.detach(), masks, counts)
     inputs = Inputs.of(x, params, state)
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs):
-        function = _Plastic if params.plastic else _Plain
-        y, hidden, trace = function.apply(call, *inputs)
+        y, hidden, trace = _Plastic.apply(call, *inputs)
         return y, PlasticState(hidden, trace)
     prepared, plan = memory.prepare(params), memory.no_plan(x.shape[0])
     y, trace, _ = _forward(call, inputs, prepared, plan, keep=False)
@@ -189,50 +181,6 @@ class _Plastic(torch.autograd.Function):
         return None, *result
 
 
-class _Plain(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, call: Call, *tensors: Any) -> tuple[Tensor, Tensor, Tensor]:
-        inputs = Inputs(*tensors)
-        prepared, plan = memory.prepare(call.params), memory.no_plan(len(call.counts))
-        y, trace_out, _ = _forward(call, inputs, prepared, plan, keep=False)
-        ctx.save_for_backward(inputs.hidden, call.starts, y, call.masks, inputs.w)
-        ctx.rule = prepared.rule
-        ctx.set_materialize_grads(False)
-        return y, y[-1].clone(), trace_out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *tensors: Tensor | None) -> tuple[Tensor | None, ...]:
-        outgoing = Outgoing(*tensors)
-        hidden, starts, y, masks, w = ctx.saved_tensors
-        steps, batch, n = y.shape
-        w_transposed = memory.staggered(0, memory.packed_size(n))
-        kernels.pack_matrix(memory.as_array(w.t()), w_transposed)
-        plan, counts = memory.no_plan(steps), memory.no_repeats(steps)
-        recalls = memory.recalls(1, *y.shape)
-        history = _history(hidden, starts, y, recalls, memory.no_traces(), plan, counts)
-        up = upstream(y, outgoing._replace(trace=None))
-        down = downstream(y, 0, 0, with_trace=False, with_w=False)
-        chunks = memory.chunks_for(batch, steps * n * n)
-        clamp_masks = memory.as_array(masks)
-        in_chunks(
-            backward_kernels.plain_backward,
-            chunks,
-            batch,
-            up,
-            clamp_masks,
-            history,
-            w_transposed,
-            ctx.rule,
-            down,
-        )
-        dx = torch.from_numpy(down.pre)
-        wanted = Inputs(*ctx.needs_input_grad[1:])
-        dw = weight_gradient(history, dx) if wanted.w else None
-        # Without plasticity the trace is (B, 0, 0) and comes out as it went in.
-        return None, *Inputs(dx, torch.from_numpy(down.hidden), outgoing.trace, dw)
-
-
 def _forward(
     call: Call, inputs: Inputs, prepared: memory.Prepared, plan: memory.Plan, *, keep: bool
 ) -> tuple[Tensor, Tensor, History]:
@@ -246,19 +194,15 @@ def _forward(
     trace_in = memory.as_array(trace)
     trace_out = torch.empty(trace_in.shape)
     stored = memory.store(plan, batch, n) if keep else memory.no_traces()
-    recalls = memory.recalls(call.params.core_steps if call.params.plastic else 1, steps, batch, n)
+    recalls = memory.recalls(call.params.core_steps, steps, batch, n)
     history = _history(hidden, call.starts, y, recalls, stored, plan, call.counts)
     clamp = memory.as_array(call.values), memory.as_array(call.masks)
     chunks = memory.chunks_for(batch, steps * n * n)
-    if not call.params.plastic:
-        w, rule = prepared.weights.w, prepared.rule
-        in_chunks(kernels.plain_forward, chunks, batch, memory.as_array(x), *clamp, history, w, rule)
-    else:
-        traces = trace_in, trace_out.numpy()
-        scratch = tuple(memory.staggered(place, chunks, memory.packed_size(n)) for place in (2, 3))
-        in_chunks(
-            kernels.forward, chunks, batch, memory.as_array(x), *traces, *clamp, history, *prepared, scratch
-        )
+    traces = trace_in, trace_out.numpy()
+    scratch = tuple(memory.staggered(place, chunks, memory.packed_size(n)) for place in (2, 3))
+    in_chunks(
+        kernels.forward, chunks, batch, memory.as_array(x), *traces, *clamp, history, *prepared, scratch
+    )
     return y, trace_out, history
 
 

@@ -12,9 +12,8 @@ import numpy as np
 
 from plastic_rl.ops.plastic_rnn.numba.bptt import run_back
 from plastic_rl.ops.plastic_rnn.numba.compiling import entry
-from plastic_rl.ops.plastic_rnn.numba.packed import STEPS, read_out
+from plastic_rl.ops.plastic_rnn.numba.packed import STEPS
 from plastic_rl.ops.plastic_rnn.numba.structs import MOST_HELD, Held, Inner, Later, Room, Sums, Way
-from plastic_rl.ops.plastic_rnn.numba.vectors import ZERO, activate_backward, add, copy, fill, release
 
 
 @entry
@@ -50,35 +49,3 @@ def backward(chunk, low, high, up, clamp_masks, history, weights, rule, undo, sc
             b, up, clamp_masks, history, weights, rule, undo, None, room, way, later, outer, held, inners,
             sums, down,
         )  # fmt: skip
-
-
-# The plain network, without a trace
-
-
-@entry
-def plain_backward(chunk, low, high, up, clamp_masks, history, w_transposed, rule, down):
-    """The gradients of environments low to high - 1, four at a time."""
-    steps, _, n = history.y.shape
-    carry = np.zeros((4, rule.w_m.size), np.float32)
-    sent = np.zeros((4, n), np.float32)
-    y, dy = np.zeros(rule.w_m.size, np.float32), np.zeros(rule.w_m.size, np.float32)
-    for first in range(low, high, 4):
-        group = first, min(first + 1, high - 1), min(first + 2, high - 1), min(first + 3, high - 1)
-        for e, b in enumerate(group):
-            copy(up.hidden[b], carry[e])
-        for t in range(steps - 1, -1, -1):
-            for e, b in enumerate(group):
-                copy(history.y[t, b], y)
-                copy(carry[e], dy)
-                add(up.y[t, b], dy)
-                activate_backward(y, dy, rule.activation)
-                release(clamp_masks[t, b], dy)
-                copy(dy[:n], sent[e])
-                copy(sent[e], down.pre[t, b])
-            fill(carry.reshape(-1), ZERO)
-            read_out(w_transposed, sent, carry)
-            for e, b in enumerate(group):
-                if history.starts[t, b]:
-                    fill(carry[e], ZERO)
-        for e, b in enumerate(group):
-            copy(carry[e, :n], down.hidden[b])

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from plastic_rl.ops.plastic_rnn.numba.backward_passes import column_sums, overlap_sums, step_back
-from plastic_rl.ops.plastic_rnn.numba.gated_cells import RNN, cell_backward, read_out_one, send_drive
+from plastic_rl.ops.plastic_rnn.numba.gated_cells import cell_backward, read_out_one, send_drive
 from plastic_rl.ops.plastic_rnn.numba.inner_passes import inner_back, recall_back
 from plastic_rl.ops.plastic_rnn.numba.packed import STEPS, add_outer_products, pack, settle, unpack
 from plastic_rl.ops.plastic_rnn.numba.rules import (
@@ -206,15 +206,11 @@ def neurons_back(t, s, b, clamp_mask, history, rule, cells, way, now, down):
         else:
             add(way.dy[:n], down.pre[t, b])
     else:
-        release(clamp_mask, way.dh)
-        if cells.gates.code == RNN:  # there the clamp holds y, too
-            release(clamp_mask, way.dy)
-            add(way.dh, way.dy)
         slot = t * (1 + history.recalls.shape[1]) + s
         memory_before(t, s, b, history, cells, way.c)
         cell_backward(
-            cells.gates.code, rule.activation, n, cells.fired[slot, b], now, way.c, way.dy, way.dh, way.dc,
-            cells.da, way.du, way.direct,
+            cells.gates.code, rule.activation, n, clamp_mask, cells.fired[slot, b], now, way.c, way.dy,
+            way.dh, way.dc, cells.da, way.du, way.direct,
         )  # fmt: skip
         copy(way.du[:n], down.pre[slot, b])
         send_drive(cells.da, way.dy, cells.dx[slot, b])

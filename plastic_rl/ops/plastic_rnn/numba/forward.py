@@ -20,7 +20,7 @@ from plastic_rl.ops.plastic_rnn.numba.forward_passes import (
     recall_pair,
     recall_pass,
 )
-from plastic_rl.ops.plastic_rnn.numba.packed import pack, read_out, settle, unpack
+from plastic_rl.ops.plastic_rnn.numba.packed import pack, settle, unpack
 from plastic_rl.ops.plastic_rnn.numba.rows import read_out_rows, update_rows
 from plastic_rl.ops.plastic_rnn.numba.rules import coefficients, repeat
 from plastic_rl.ops.plastic_rnn.numba.simd import inner
@@ -354,27 +354,6 @@ def step(
             if s > 0 or not episode_start[b]:
                 read_out_rows(w, alpha, plasticity, trace[b], hidden[b], pre)
             fire(pre, clamp_values[b], clamp_masks[b], rule, y, out[b])
-        if trace.size > 0:
-            coefficients(rule, y, y, decay, gain)
-            update_rows(trace[b], rule.bound, decay, gain, hidden[b])
+        coefficients(rule, y, y, decay, gain)
+        update_rows(trace[b], rule.bound, decay, gain, hidden[b])
         copy(out[b], hidden[b])
-
-
-# The plain network, without a trace
-
-
-@entry
-def plain_forward(chunk, low, high, x, clamp_values, clamp_masks, history, w, rule):
-    """Environments low to high - 1, four at a time; a last group that is not full repeats its last member."""
-    pre = np.zeros((4, rule.w_m.size), np.float32)
-    y = np.zeros(rule.w_m.size, np.float32)
-    now = np.zeros((4, x.shape[2]), np.float32)
-    for first in range(low, high, 4):
-        group = first, min(first + 1, high - 1), min(first + 2, high - 1), min(first + 3, high - 1)
-        for t in range(x.shape[0]):
-            for e, b in enumerate(group):
-                copy(x[t, b], pre[e])
-                presynaptic(t, b, history, now[e])
-            read_out(w, now, pre)
-            for e, b in enumerate(group):
-                fire(pre[e], clamp_values[t, b], clamp_masks[t, b], rule, y, history.y[t, b])

@@ -1,6 +1,6 @@
-"""Gated cells, and every cell with ``retroactive``, on the torch side of the numba backend.
+"""Gated cells, every cell with ``retroactive``, and networks without a trace, on the torch side.
 
-Sequences, steps, recordings and their gradients.
+Sequences, steps and their gradients.
 
 This module imports numba: it is imported only when the backend is used.
 """
@@ -16,8 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from plastic_rl.ops.plastic_rnn.cells import get_cell
 from plastic_rl.ops.plastic_rnn.numba import forward as kernels
-from plastic_rl.ops.plastic_rnn.numba import gated_backward, gated_forward, memory, retroactive
-from plastic_rl.ops.plastic_rnn.numba.gated_cells import CellsBack, Gates
+from plastic_rl.ops.plastic_rnn.numba import gated_backward, gated_forward, memory, plain_kernels, retroactive
+from plastic_rl.ops.plastic_rnn.numba.gated_cells import CANDIDATE, CellsBack, Gates
 from plastic_rl.ops.plastic_rnn.numba.gradients import (
     Outgoing,
     downstream,
@@ -27,7 +27,6 @@ from plastic_rl.ops.plastic_rnn.numba.gradients import (
 from plastic_rl.ops.plastic_rnn.numba.plain import inner_steps_written_out
 from plastic_rl.ops.plastic_rnn.numba.simd import LANES
 from plastic_rl.ops.plastic_rnn.numba.structs import History, Scratch
-from plastic_rl.ops.plastic_rnn.numba.tape import NumbaTape
 from plastic_rl.ops.plastic_rnn.rules import get_rule
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
@@ -75,7 +74,9 @@ def sequence(
     repeats: Tensor | None,
 ) -> tuple[Tensor, PlasticState]:
     """The sequence form; arguments as in the public function, checked there."""
-    if repeats is not None and (repeats > 1).any():
+    # Without a trace and without c nothing changes while the clamp holds all there is.
+    unchanged = not params.plastic and not get_cell(params.cell).memory
+    if repeats is not None and not unchanged and (repeats > 1).any():
         repeats = repeats.long()
         index = torch.arange(len(x)).repeat_interleave(repeats)
         last = repeats.cumsum(0) - 1
@@ -162,7 +163,7 @@ def _code(params: PlasticParams) -> int:
     return code
 
 
-def _gates(params: PlasticParams, *, transposed: bool = False) -> Gates:
+def pack_gates(params: PlasticParams, *, transposed: bool = False) -> Gates:
     """The gates' weights, packed one by one, in memory of their own."""
     n = params.n
     blocks = () if params.w_gates is None else params.w_gates.detach().split(n, dim=1)
@@ -172,9 +173,10 @@ def _gates(params: PlasticParams, *, transposed: bool = False) -> Gates:
     return Gates(_code(params), packed, memory.pad(params.b_u, n))
 
 
-def _fired(steps: int, batch: int, params: PlasticParams) -> np.ndarray:
+def room_for_fired(steps: int, batch: int, params: PlasticParams) -> np.ndarray:
     """Room for what inner steps leave for the way back."""
-    rows = get_cell(params.cell).gates + 2
+    gates = get_cell(params.cell).gates
+    rows = gates + 2 if gates > 0 else 1
     return np.empty((steps, batch, rows, memory.padded(params.n)), np.float32)
 
 
@@ -193,8 +195,8 @@ def _forward(call: Call, named: dict[str, Tensor], *, keep: bool) -> tuple[Tenso
         memory.as_array(named["hidden"]), memory.as_array(call.starts), y.numpy(),
         memory.recalls(params.core_steps, steps, batch, n), stored, plan.firsts, plan.places, counts,
     )  # fmt: skip
-    prepared, gates = memory.prepare(params), _gates(params)
-    fired = _fired(steps * params.core_steps if keep else 1, batch, params)
+    prepared, gates = memory.prepare(params), pack_gates(params)
+    fired = room_for_fired(steps * params.core_steps if keep else 1, batch, params)
     cell_in = memory.as_array(named["cell"])
     cell = torch.empty(cell_in.shape)
     trace = torch.empty(named["trace"].shape)
@@ -229,7 +231,7 @@ def _forward(call: Call, named: dict[str, Tensor], *, keep: bool) -> tuple[Tenso
         )
     else:
         w, rule = prepared.weights.w, prepared.rule
-        in_chunks(gated_forward.gated_plain_forward, chunks, batch, array, *arguments, w, rule, gates, fired)
+        in_chunks(plain_kernels.plain_forward, chunks, batch, array, *arguments, w, rule, gates, fired)
     run = Run(params, prepared, gates, history, fired, cell_in, clamp[1], plan.undo, memory.zeros(0), seconds)
     return y, PlasticState(y[-1].clone(), trace, cell, second), run
 
@@ -241,11 +243,7 @@ class _Gated(torch.autograd.Function):
         ctx.names = names
         # So that a change of the state, or of y, in place is noticed.
         ctx.save_for_backward(tensors[names.index("hidden")], tensors[names.index("cell")], y)
-        w_transposed = memory.zeros(0)
-        if not call.params.plastic:
-            w_transposed = memory.staggered(0, memory.packed_size(call.params.n))
-            kernels.pack_matrix(memory.as_array(call.params.w.t()), w_transposed)
-        ctx.run = run._replace(gates=_gates(call.params, transposed=True), w_transposed=w_transposed)
+        ctx.run = transposed(run)
         ctx.set_materialize_grads(False)
         return y, *final
 
@@ -254,13 +252,20 @@ class _Gated(torch.autograd.Function):
     def backward(ctx: Any, *outgoing: Tensor | None) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
         wanted = dict(zip(ctx.names, ctx.needs_input_grad[2:], strict=True))
-        found = _gradients(ctx.run, outgoing, with_trace=wanted["trace"] or wanted["eligibility"])
+        found = gradients(ctx.run, outgoing, with_trace=wanted["trace"] or wanted["eligibility"])
         return None, None, *(found[name] if wanted[name] else None for name in ctx.names)
 
 
-def _gradients(
-    run: Run, outgoing: tuple[Tensor | None, ...], *, with_trace: bool
-) -> dict[str, Tensor | None]:
+def transposed(run: Run) -> Run:
+    """With the matrices as the way back takes them."""
+    w = run.w_transposed
+    if not run.params.plastic:
+        w = memory.staggered(0, memory.packed_size(run.params.n))
+        kernels.pack_matrix(memory.as_array(run.params.w.t()), w)
+    return run._replace(gates=pack_gates(run.params, transposed=True), w_transposed=w)
+
+
+def gradients(run: Run, outgoing: tuple[Tensor | None, ...], *, with_trace: bool) -> dict[str, Tensor | None]:
     """The gradient of every tensor that there is, by name, from those of y and of the final state's parts."""
     params, history, prepared = run.params, run.history, run.prepared
     steps, batch, n = history.y.shape
@@ -308,7 +313,7 @@ def _gradients(
         )  # fmt: skip
     else:
         in_chunks(
-            gated_backward.gated_plain_backward, chunks, batch, up, run.masks, history, cells,
+            plain_kernels.plain_backward, chunks, batch, up, run.masks, history, cells,
             run.w_transposed, prepared.rule, up_cell, down, down_cell,
         )  # fmt: skip
     du = torch.from_numpy(down.pre)
@@ -350,77 +355,7 @@ def _sum_of_inner_steps(dx: np.ndarray, history: History) -> Tensor:
 def _plain_weights(history: History, du: Tensor, dx: np.ndarray) -> Tensor:
     """The gradients (N, 1 + K, N) of the weights of a network without a trace: as one matrix product."""
     n = du.shape[2]
-    r, z, _, *more = torch.from_numpy(dx).split(n, dim=2)
-    sent = torch.cat((du, r, z, *more), dim=2)
+    parts = torch.from_numpy(dx).split(n, dim=2)
+    gates = parts[:CANDIDATE] + parts[CANDIDATE + 1 :] if len(parts) > 1 else ()
+    sent = torch.cat((du, *gates), dim=2)
     return (reads(history).flatten(0, 2).t() @ sent.flatten(0, 1)).unflatten(1, (-1, n))
-
-
-class GatedTape(NumbaTape):
-    """What the steps of a recording leave behind, for gated cells with a trace; see ``protocols.Tape``.
-
-    Args:
-        params: of the network, whose cell says how much that is.
-        starts, y: as in ``NumbaTape``.
-    """
-
-    def __init__(self, params: PlasticParams, starts: Tensor, y: Tensor) -> None:
-        super().__init__(starts, y)
-        self.fired = _fired(self.steps * params.core_steps, self.batch, params)
-        self.c = np.zeros((self.batch, memory.padded(self.n)), np.float32)
-
-    def reset(self, params: PlasticParams, state: PlasticState) -> None:
-        """Begin again with these parameters from this state, which is copied."""
-        super().reset(params, state)
-        if len(self.fired) != self.steps * params.core_steps:
-            self.fired = _fired(self.steps * params.core_steps, self.batch, params)
-        self.gates = _gates(params)
-        self.memory = memory.as_array(state.cell).copy()
-        self.c.fill(0)
-        self.c[:, : self.memory.shape[1]] = self.memory
-        self.gated = (self.c, self.fired, *self.arguments[:2], *self.gates, *self.arguments[2:])
-
-    def step(self, t: int, x: Tensor) -> None:
-        """Step t, with input drive x (B, (K + 1) N)."""
-        in_chunks(gated_forward.record_cells, self.chunks, self.batch, t, memory.as_array(x), *self.gated)
-
-    def state(self, t: int) -> PlasticState:
-        """A copy of the state before step t: the first, or that after the last step taken."""
-        cell = self.memory if t == 0 else self.c[:, : self.memory.shape[1]]
-        return super().state(t)._replace(cell=torch.from_numpy(cell.copy()))
-
-    def replay(self, x: Tensor, params: PlasticParams) -> tuple[Tensor, PlasticState]:
-        """The recorded activations and the final state, as functions of x and the parameters."""
-        named = {"x": x, **params.tensors()}
-        y, *parts = _GatedReplay.apply(self, params, tuple(named), *named.values())
-        return y, PlasticState(*parts)
-
-
-class _GatedReplay(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, tape: GatedTape, params: PlasticParams, names: tuple[str, ...], *tensors: Tensor
-    ) -> tuple[Tensor, ...]:
-        ctx.tape, ctx.params, ctx.names, ctx.resets = tape, params, names, tape.resets
-        ctx.set_materialize_grads(False)
-        return tape.y.detach(), *tape.state(tape.steps)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *outgoing: Tensor | None) -> tuple[Tensor | None, ...]:
-        tape = ctx.tape
-        if tape.resets != ctx.resets:
-            raise RuntimeError("the recording was reset before the backward pass of its replay")
-        run = Run(
-            ctx.params,
-            tape.prepared,
-            _gates(ctx.params, transposed=True),
-            tape.history,
-            tape.fired,
-            tape.memory,
-            memory.no_clamp(tape.y)[1].numpy(),
-            tape.undo,
-            memory.zeros(0),
-            memory.no_traces(),
-        )
-        found = _gradients(run, outgoing, with_trace=False)
-        return None, None, None, *(found[name] for name in ctx.names)

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from plastic_rl.ops.plastic_rnn.numba.bptt import memory_before, run_back
+from plastic_rl.ops.plastic_rnn.numba.bptt import run_back
 from plastic_rl.ops.plastic_rnn.numba.compiling import entry
-from plastic_rl.ops.plastic_rnn.numba.gated_cells import CellsBack, cell_backward, send_drive
-from plastic_rl.ops.plastic_rnn.numba.packed import STEPS, read_out
+from plastic_rl.ops.plastic_rnn.numba.gated_cells import CellsBack
+from plastic_rl.ops.plastic_rnn.numba.packed import STEPS
 from plastic_rl.ops.plastic_rnn.numba.structs import Held, Inner, Later, Room, Sums, Way
-from plastic_rl.ops.plastic_rnn.numba.vectors import ZERO, add, copy, fill, presynaptic, release
+from plastic_rl.ops.plastic_rnn.numba.vectors import copy
 
 
 @entry
@@ -56,50 +56,3 @@ def gated_backward(
             inners, sums, down,
         )  # fmt: skip
         copy(way.dc[: down_cell.shape[1]], down_cell[b])
-
-
-@entry
-def gated_plain_backward(
-    chunk, low, high, up, clamp_masks, history, cells, w_transposed, rule, up_cell, down, down_cell
-):
-    """Without a trace: the gradients of environments low to high - 1, four at a time."""
-    steps, _, n = history.y.shape
-    gates, da = cells.gates, cells.da[chunk]
-    width, count = rule.w_m.size, gates.w.shape[0]
-    carry, dc = np.zeros((4, width), np.float32), np.zeros((4, width), np.float32)
-    sent = np.zeros((count + 1, 4, n), np.float32)
-    vectors = np.zeros((5, width), np.float32)
-    dy, dh, c, du, direct = vectors[0], vectors[1], vectors[2], vectors[3], vectors[4]
-    now = np.zeros(n, np.float32)
-    for first in range(low, high, 4):
-        group = first, min(first + 1, high - 1), min(first + 2, high - 1), min(first + 3, high - 1)
-        for e, b in enumerate(group):
-            copy(up.hidden[b], carry[e])
-            copy(up_cell[b], dc[e])
-        for t in range(steps - 1, -1, -1):
-            for e, b in enumerate(group):
-                presynaptic(t, b, history, now)
-                copy(carry[e], dh)
-                add(up.y[t, b], dh)
-                fill(dy, ZERO)
-                release(clamp_masks[t, b], dh)
-                memory_before(t, 0, b, history, cells, c)
-                cell_backward(
-                    gates.code, rule.activation, n, cells.fired[t, b], now, c, dy, dh, dc[e], da, du, direct
-                )
-                copy(du[:n], down.pre[t, b])
-                send_drive(da, dy, cells.dx[t, b])
-                copy(direct, carry[e])
-                copy(du[:n], sent[count, e])
-                for k in range(count):
-                    copy(da[k, :n], sent[k, e])
-            read_out(w_transposed, sent[count], carry)
-            for k in range(count):
-                read_out(gates.w[k], sent[k], carry)
-            for e, b in enumerate(group):
-                if history.starts[t, b]:
-                    fill(carry[e], ZERO)
-                    fill(dc[e], ZERO)
-        for e, b in enumerate(group):
-            copy(carry[e, :n], down.hidden[b])
-            copy(dc[e, : down_cell.shape[1]], down_cell[b])

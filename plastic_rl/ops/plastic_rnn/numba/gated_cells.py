@@ -24,8 +24,10 @@ from plastic_rl.ops.plastic_rnn.numba.vectors import (
     ZERO,
     activate,
     activate_backward,
+    add,
     copy,
     fill,
+    release,
     set_clamped,
 )
 
@@ -134,18 +136,21 @@ def fire_lstm(activation, u, c, fired, out):
 
 
 @inner
-def cell_backward(code, activation, n, fired, h, c, dy, dh, dc, da, du, direct):
+def cell_backward(code, activation, n, clamp_mask, fired, h, c, dy, dh, dc, da, du, direct):
     """From the gradients of h' and c', and from what the rule sends to y, to those of what the step reads.
 
-    h: (N,); c: before the step; dy: overwritten, becomes the gradient of the candidate's drive
-    dh: without gates, where h' is y, all of it is in dy
+    clamp_mask, h: (N,); c: before the step; dy: overwritten, becomes the gradient of the candidate's drive
+    dh: zeroed where the clamp holds h'
     dc: of c', becomes that of c; da: (K, width), becomes those of q; du: becomes that of the read-out
     direct: becomes what goes to h straight
     """
+    release(clamp_mask, dh)
     if code == GRU:
         gru_backward(activation, n, fired, h, dy, dh, da, du, direct)
         return
-    if code == RNN:
+    if code == RNN:  # there h' is y, and the clamp holds y, too
+        release(clamp_mask, dy)
+        add(dh, dy)
         activate_backward(fired[0], dy, activation)
     else:
         lstm_backward(activation, fired, c, dy, dh, dc, da)

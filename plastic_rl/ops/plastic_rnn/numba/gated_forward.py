@@ -23,7 +23,7 @@ from plastic_rl.ops.plastic_rnn.numba.gated_cells import (
     read_out_one,
     read_out_two,
 )
-from plastic_rl.ops.plastic_rnn.numba.packed import pack, read_out, settle, unpack
+from plastic_rl.ops.plastic_rnn.numba.packed import pack, settle, unpack
 from plastic_rl.ops.plastic_rnn.numba.rows import read_out_rows, update_rows
 from plastic_rl.ops.plastic_rnn.numba.rules import coefficients
 from plastic_rl.ops.plastic_rnn.numba.simd import inlined, inner
@@ -179,44 +179,6 @@ def run_cells(
         unpack(traces[e], trace_out[b + e])
         if keep:
             copy(traces[e], history.traces[history.traces.shape[0] - 1, b + e])
-
-
-@entry
-def gated_plain_forward(
-    chunk, low, high, x, cell_in, cell_out, clamp_values, clamp_masks, history, w, rule, gates, fired
-):
-    """Without a trace: four at a time; a last group that is not full repeats its last member."""
-    steps, _, n = history.y.shape
-    width, count = rule.w_m.size, gates.w.shape[0]
-    c, u = np.zeros((4, width), np.float32), np.zeros((4, width), np.float32)
-    q = np.zeros((count, 4, width), np.float32)
-    own = np.zeros((count, width), np.float32)
-    now = np.zeros((4, n), np.float32)
-    for first in range(low, high, 4):
-        group = first, min(first + 1, high - 1), min(first + 2, high - 1), min(first + 3, high - 1)
-        for e, b in enumerate(group):
-            copy(cell_in[b], c[e])
-        for t in range(steps):
-            slot = t if fired.shape[0] > 1 else 0
-            for e, b in enumerate(group):
-                drive(gates.code, x[t, b], gates.b_u, u[e], own)
-                for k in range(count):
-                    copy(own[k], q[k, e])
-                presynaptic(t, b, history, now[e])
-                if history.starts[t, b]:
-                    fill(c[e], ZERO)
-            read_out(w, now, u)
-            for k in range(count):
-                read_out(gates.w[k], now, q[k])
-            for e, b in enumerate(group):
-                for k in range(count):
-                    copy(q[k, e], own[k])
-                fire_cell(
-                    gates.code, rule.activation, x[t, b], own, u[e], now[e], c[e],
-                    clamp_values[t, b], clamp_masks[t, b], fired[slot, b], history.y[t, b],
-                )  # fmt: skip
-        for e, b in enumerate(group):
-            copy(c[e, : cell_out.shape[1]], cell_out[b])
 
 
 @entry

@@ -99,11 +99,6 @@ def gradients(
     )
 
 
-def weight_gradient(history: History, dpre: Tensor) -> Tensor:
-    """Gradient dw = sum_t y_{t-1}^T dpre_t, (N, N), of a plain network: as one matrix product."""
-    return reads(history).flatten(0, 2).t() @ dpre.flatten(0, 1)
-
-
 def reads(history: History) -> Tensor:
     """The activations that every inner step reads, (T, core_steps, B, N)."""
     before = torch.cat((torch.from_numpy(history.hidden)[None], torch.from_numpy(history.y)[:-1]))

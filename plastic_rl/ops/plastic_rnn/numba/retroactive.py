@@ -22,9 +22,9 @@ from plastic_rl.ops.plastic_rnn.numba.bptt import (
     put_by,
     think_back,
 )
-from plastic_rl.ops.plastic_rnn.numba.compiling import entry
+from plastic_rl.ops.plastic_rnn.numba.compiling import assert_order, entry
 from plastic_rl.ops.plastic_rnn.numba.forward_passes import recall_pass
-from plastic_rl.ops.plastic_rnn.numba.gated_cells import CellsBack, drive, fire_cell, read_out_one
+from plastic_rl.ops.plastic_rnn.numba.gated_cells import CellsBack, Gates, drive, fire_cell, read_out_one
 from plastic_rl.ops.plastic_rnn.numba.gated_forward import fire_rows
 from plastic_rl.ops.plastic_rnn.numba.packed import STEPS, add_outer_products, pack, unpack
 from plastic_rl.ops.plastic_rnn.numba.retroactive_passes import (
@@ -37,7 +37,7 @@ from plastic_rl.ops.plastic_rnn.numba.retroactive_passes import (
     update_both_rows,
 )
 from plastic_rl.ops.plastic_rnn.numba.simd import inlined, inner
-from plastic_rl.ops.plastic_rnn.numba.structs import Inner, Rule, Step, Sums, Way
+from plastic_rl.ops.plastic_rnn.numba.structs import History, Inner, Rule, Step, Sums, Way, Weights
 from plastic_rl.ops.plastic_rnn.numba.vectors import (
     ONE,
     UNBOUNDED,
@@ -98,7 +98,7 @@ def run(
     seconds, weights, rule, gates, fired, trace, second, vectors, reads, q,
 ):  # fmt: skip
     """Carry environment b through all steps."""
-    c, sent, decay, gain = vectors[0], vectors[1], vectors[2], vectors[3]
+    c, sent, decay, gain, u, wide = vectors[0], vectors[1], vectors[2], vectors[3], vectors[4], vectors[5]
     steps = x.shape[0]
     keep = history.traces.shape[0] > 0
     fill(c, ZERO)
@@ -115,7 +115,7 @@ def run(
     for t in range(steps):
         advance(
             t, b, x[t, b], clamp_values[t, b], clamp_masks[t, b], history, seconds, weights, rule, gates,
-            fired, trace, second, vectors, reads, q,
+            fired, trace, second, c, sent, decay, gain, u, wide, reads, q,
         )  # fmt: skip
     copy(c[: cell_out.shape[1]], cell_out[b])
     presynaptic(steps - 1, b, history, reads[1])
@@ -126,11 +126,10 @@ def run(
 
 @inner
 def advance(
-    t, b, x, clamp_value, clamp_mask, history, seconds, weights, rule, gates, fired, trace, second, vectors,
-    reads, q,
+    t, b, x, clamp_value, clamp_mask, history, seconds, weights, rule, gates, fired, trace, second,
+    c, sent, decay, gain, u, wide, reads, q,
 ):  # fmt: skip
-    """Step t of environment b. vectors: (6, width), of which the first four are carried; reads: (2, N)."""
-    c, sent, decay, gain, u, wide = vectors[0], vectors[1], vectors[2], vectors[3], vectors[4], vectors[5]
+    """Step t of environment b. c, sent, decay, gain: carried from step to step; reads: (2, N)."""
     before, now = reads[0], reads[1]
     drive(gates.code, x, gates.b_u, u, q)
     if t > 0:
@@ -174,6 +173,50 @@ def connect(t, b, history, seconds, weights, rule, trace, second, sent, decay, g
         if due:
             copy(trace, history.traces[place, b])
             copy(second, seconds[place, b])
+
+
+@entry
+def record_both(
+    chunk, low, high, t, x, c, fired, seconds, sent, decay, gain, cell, gate_weights, b_u,
+    hidden, starts, y, recalls, traces, firsts, places, counts,
+    w, alpha, plasticity,
+    code, activation, eta, b_m, bound, w_m, fan_out,
+):  # fmt: skip
+    """Step t of environments low to high - 1; their traces lie in the last places of traces and seconds.
+
+    x: (B, (K + 1) N); c, sent, decay, gain: (B, width), kept from one call to the next
+    cell: the code of the cell; the rest: a ``History``, the ``Weights`` and the ``Rule``
+    """
+    history = History(hidden, starts, y, recalls, traces, firsts, places, counts)
+    weights = Weights(w, alpha, plasticity)
+    rule = Rule(code, activation, eta, b_m, bound, w_m, fan_out)
+    gates = Gates(cell, gate_weights, b_u)
+    vectors = np.zeros((2, w_m.size), np.float32)
+    reads = np.zeros((2, y.shape[2]), np.float32)
+    q = np.zeros((gate_weights.shape[0], w_m.size), np.float32)
+    no_value, no_mask = np.empty(0, np.float32), np.empty(0, np.bool_)
+    last = traces.shape[0] - 1
+    for b in range(low, high):
+        trace, second = traces[last, b], seconds[last, b]
+        advance(
+            t, b, x[b], no_value, no_mask, history, seconds, weights, rule, gates, fired, trace, second,
+            c[b], sent[b], decay[b], gain[b], vectors[0], vectors[1], reads, q,
+        )  # fmt: skip
+        if t == y.shape[0] - 1:
+            presynaptic(t, b, history, reads[1])
+            settle_both(trace, second, bound, sent[b], decay[b], gain[b], reads[1], trace, second)
+
+
+assert_order(record_both, History, Weights, Rule)
+
+
+@entry
+def settle_both_all(t, history, rule, sent, decay, gain, packed, second):
+    """Apply the updates that step t - 1 left in (sent, decay, gain) to traces (B, packed), in place."""
+    now = np.empty(history.y.shape[2], np.float32)
+    for b in range(packed.shape[0]):
+        presynaptic(t - 1, b, history, now)
+        settle_both(packed[b], second[b], rule.bound, sent[b], decay[b], gain[b], now, packed[b], second[b])
 
 
 @inner
