@@ -1,5 +1,6 @@
 """Files that are whole at every moment, and those of strangers. It imports nothing of the package."""
 
+import glob
 import os
 import secrets
 import stat
@@ -36,6 +37,12 @@ def atomic(path: Path) -> Iterator[Path]:
         raise
     if os.name == "posix":  # elsewhere a folder cannot be opened
         _flush(path.parent)
+
+
+def remove_partials(path: Path) -> None:
+    """Remove what processes that were killed inside `atomic` left of a file. Nobody may be writing it."""
+    for partial in path.parent.glob(f"{glob.escape(path.stem)}.????????.partial{glob.escape(path.suffix)}"):
+        partial.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

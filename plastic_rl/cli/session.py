@@ -105,7 +105,8 @@ class Session:
                 self.record.n_timesteps - done,
                 callback=callbacks,
                 log_interval=describe(self.model).log_interval,
-                reset_num_timesteps=done == 0,
+                # Also of the first step: a checkpoint of step 0 has its episodes.
+                reset_num_timesteps=False,
             )
         except KeyboardInterrupt as stop:
             return stop

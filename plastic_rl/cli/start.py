@@ -24,7 +24,7 @@ from plastic_rl.cli.user_input import (
 )
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.callbacks import SAVE_EVERY
-from plastic_rl.runs.checkpoint import restore_training
+from plastic_rl.runs.checkpoint import clear_up, restore_training
 from plastic_rl.runs.hyperparams import RunConfig, algorithm_class, default_algorithm, load_config
 from plastic_rl.runs.lock import locked
 from plastic_rl.runs.output import say
@@ -122,6 +122,7 @@ def _go_on(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stop
         goes_on = path.is_file() and restore_training(model, path)
         rows = runs.read_progress(folder, done)
         monitor = runs.trimmed_monitor(folder, getattr(model, "logged_episodes", 0))
+        clear_up(folder)
         runs.update_config(folder, record)
         runs.write_monitor(folder, monitor)
         if not path.is_file():

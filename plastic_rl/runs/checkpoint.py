@@ -8,10 +8,12 @@ from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from plastic_rl.runs.folder import save_model
+from plastic_rl.files import remove_partials
+from plastic_rl.runs.folder import CONFIG, MODEL, MONITOR, PROGRESS, save_model
 from plastic_rl.runs.logs import Note
 from plastic_rl.runs.output import say
 from plastic_rl.runs.plain_data import read_plain, write_plain
+from plastic_rl.runs.statistics import STATISTICS
 from plastic_rl.training.training_state import get_training_state, set_training_state
 
 STATE = "training_state.safetensors"
@@ -76,6 +78,16 @@ def restore_training(model: BaseAlgorithm, path: Path) -> bool:
         return False
     set_training_state(model, found)
     return True
+
+
+def clear_up(folder: Path) -> None:
+    """Remove what a killed training has left half written in its folder.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for name in (MODEL, STATE, _NEXT, STATISTICS, CONFIG, MONITOR, PROGRESS):
+        remove_partials(folder / name)
 
 
 def _find_state(path: Path) -> Any:

@@ -152,13 +152,14 @@ def test_stopped_three_times(
 
 
 @pytest.mark.parametrize("case", ["plastic_a2c", "plastic_ppo", "supervised"])
+@pytest.mark.parametrize("step", [1, 300])
 def test_killed_and_sent_back_to_its_last_checkpoint(
-    case: str, whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: int, case: str, whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, checkpoint = tmp_path / "run", tmp_path / "checkpoint"
 
     def keep(callback: ProgressCallback) -> bool:
-        if callback.num_timesteps >= 300 and not checkpoint.exists():
+        if callback.num_timesteps >= step and not checkpoint.exists():
             checkpoint.mkdir()
             for name in (runs.MODEL, STATE):
                 shutil.copy(folder / name, checkpoint / name)
@@ -167,7 +168,7 @@ def test_killed_and_sent_back_to_its_last_checkpoint(
     monkeypatch.setattr(ProgressCallback, "_on_step", keep)
     assert train(folder, case, "--save-every", "0") == 0
     assert_same(folder, whole(case), case)  # saving draws no random numbers
-    assert 0 < everything(checkpoint, case)["steps"] <= 300
+    assert everything(checkpoint, case)["steps"] <= step
     for name in (runs.MODEL, STATE):
         shutil.copy(checkpoint / name, folder / name)
     assert resume(folder) == 0
@@ -175,6 +176,17 @@ def test_killed_and_sent_back_to_its_last_checkpoint(
     with open(folder / runs.PROGRESS, newline="") as file:
         steps = [int(row["time/total_timesteps"]) for row in csv.DictReader(file)]
     assert steps == sorted(set(steps))
+
+
+def test_what_was_half_written_is_cleared_up(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert train(folder, "plastic_a2c", "--timesteps", "300") == 0
+    names = {one.name for one in folder.iterdir()}
+    for name in ("model.0123abcd.partial.zip", "monitor.0123abcd.partial.csv"):
+        (folder / name).write_text("half")
+    (folder / "mine.0123abcd.partial.zip").write_text("another's")
+    assert resume(folder, "--timesteps", "400") == 0
+    assert {one.name for one in folder.iterdir()} == names | {"mine.0123abcd.partial.zip"}
 
 
 def test_a_training_is_lengthened(whole: Callable[[str], Path], tmp_path: Path) -> None:
