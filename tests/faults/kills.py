@@ -3,10 +3,10 @@
     python tests/faults/kills.py --kills 20 --terms 20
 
 Two trainings are started: one is ended by SIGKILL, the other by SIGTERM, at random moments, and resumed each
-time; every fourth stop comes while the process is still starting up. After every stop the folder must hold a
-whole model and logs; no more than one save interval and the rollout after it may be lost, by SIGTERM nothing;
-and in the end the weights must be those, to the bit, of a third training that ran in one go. One line per
-stop, a summary, exit code 1 if anything is wrong.
+time: up to some seconds after its first episodes, and every fourth time after the start of its process. After
+every stop the folder must hold a whole model and logs; a save interval and the rollout after it may be lost,
+by SIGTERM nothing; and in the end the weights must be those, to the bit, of a third training that ran in one
+go. One line per stop, a summary, exit code 1 if anything is wrong.
 """
 
 import argparse
@@ -66,8 +66,8 @@ def stop(folder: Path, signum: int, of_training: bool, after: float, save_every:
     process = start(folder, save_every)
     assert process.stdout is not None
     try:
-        while of_training and not process.stdout.readline().startswith((b"Training", b"Resuming")):
-            assert process.poll() is None, "it did not begin to train"
+        if of_training:
+            _wait_for_episodes(process, folder / runs.MONITOR)
         code = process.wait(after)
         raise AssertionError(f"it ended by itself after {after:.2f} s with exit code {code}")
     except subprocess.TimeoutExpired:
@@ -90,6 +90,17 @@ def stop(folder: Path, signum: int, of_training: bool, after: float, save_every:
     # All episodes end together, after two rollouts. The first ones take longest: kernels are loaded.
     longest = float(np.diff(unsaved, prepend=since).max())
     return Stop(of_training, after, code, model.num_timesteps, float(unsaved[-1] - since), longest)
+
+
+def _wait_for_episodes(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until the training has logged episodes, beside those that were there when it began."""
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith((b"Training", b"Resuming")):
+        assert process.poll() is None, "it did not begin to train"
+    before = log.stat().st_size if log.exists() else 0
+    while not log.exists() or log.stat().st_size <= max(before, 200):
+        assert process.poll() is None, "it did not train"
+        time.sleep(0.01)
 
 
 def chain(
@@ -137,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=20, help="default: 20")
     parser.add_argument("--terms", type=int, default=20, help="default: 20")
     parser.add_argument("--save-every", type=float, default=1.0, help="seconds (default: 1)")
-    parser.add_argument("--span", type=float, default=6.0, help="latest moment of a stop, s (default: 6)")
+    parser.add_argument("--span", type=float, default=4.0, help="latest moment of a stop, s (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     arguments = parser.parse_args(argv)
     rng = np.random.default_rng(arguments.seed)

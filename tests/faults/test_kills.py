@@ -1,4 +1,4 @@
-"""Trainings that are killed and terminated lose nothing that was saved: see kills.py for what is looked at."""
+"""Trainings that are killed and terminated lose nothing that was saved: kills.py says what is looked at."""
 
 import subprocess
 import sys
