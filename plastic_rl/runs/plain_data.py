@@ -43,6 +43,9 @@ def read_plain(path: Path) -> Any:
         ValueError: it is damaged, or another file.
     """
     try:
+        # A pipe would be waited for.
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no regular file")
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

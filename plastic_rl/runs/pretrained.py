@@ -144,7 +144,7 @@ def read_record(env_id: str, folder: Path | None = None) -> AgentRecord:
     path = folder / f"{name}.json"
     try:
         return AgentRecord.from_json(read_text(path, _LARGEST))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
