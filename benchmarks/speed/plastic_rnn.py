@@ -1,7 +1,8 @@
 """How fast the plastic operator is, against its reference and against the memory bandwidth of the machine.
 
     python -m benchmarks.speed.plastic_rnn               the headline configuration
-    python -m benchmarks.speed.plastic_rnn --sweep n     cost over N (also: steps, batch, rule, core-steps)
+    python -m benchmarks.speed.plastic_rnn --sweep n     cost over N (also: steps, batch, rule, cell, ...)
+    python -m benchmarks.speed.plastic_rnn --processor-time     on a machine that others use as well
 
 Both backends run the same inputs in the same process, turn about, after a warm-up; times are medians. A speed
 is printed only if every output and gradient of the same run agrees with the reference.
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,15 @@ from rich.console import Console
 from rich.table import Table
 
 from plastic_rl.ops.plastic_rnn import (
+    CELLS,
     RULES,
     PlasticParams,
-    PlasticState,
     Recording,
+    initial_state,
     plastic_rnn,
     plastic_rnn_replay,
 )
-from plastic_rl.ops.plastic_rnn.types import Backend
+from plastic_rl.ops.plastic_rnn.types import Backend, Cell
 
 # Largest error over a tensor relative to its largest element, both in float32.
 PARITY = 2e-3
@@ -56,6 +58,7 @@ class Config:
     alpha: str = "full"
     eta: float = 0.01
     core_steps: int = 1
+    cell: Cell = "rnn"
 
     def small_enough(self) -> Config:
         """The same network on as many steps and environments as the reference has memory for."""
@@ -68,25 +71,35 @@ class Config:
         """Matrix elements read or written per connection and step, forward and backward.
 
         Forward: w, alpha, H in, H out. Backward: w, alpha, and H, dL/dH and dalpha in and out. Either way
-        each further inner step reads w, alpha and H.
+        each further inner step reads w, alpha and H, each gate has weights that are read in each of them, and
+        a second trace is read and written, and on the way back read, with its gradient in and out.
         """
         forward, backward, more = {"full": (4, 8, 3), "homogeneous": (3, 5, 2), "none": (1, 1, 1)}[self.alpha]
-        more *= self.core_steps - 1
-        return forward + more, backward + more
+        gates = CELLS[self.cell].gates
+        more = (more + gates) * (self.core_steps - 1)
+        if self.alpha != "none" and RULES[self.rule].eligibility:
+            forward, backward = forward + 2, backward + 3
+        return forward + more + gates, backward + more + gates
 
 
 class Problem:
     """Leaf tensors and random output gradients for one configuration."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.config, self.clock = config, clock
         generator = torch.Generator().manual_seed(0)
 
         def normal(*shape: int) -> torch.Tensor:
             return torch.randn(*shape, generator=generator)
 
         n, scale = config.n, 0.5 / config.n**0.5
-        self.leaves = {"x": 0.5 * normal(config.steps, config.batch, n), "w": scale * normal(n, n)}
+        cell = CELLS[config.cell]
+        drive = len(cell.parts) * n
+        self.leaves = {"x": 0.5 * normal(config.steps, config.batch, drive), "w": scale * normal(n, n)}
+        if cell.gates:
+            self.leaves["w_gates"] = scale * normal(n, cell.gates * n)
+        if cell.reset_bias:
+            self.leaves["b_u"] = 0.1 * normal(n)
         if config.alpha != "none":
             self.leaves["alpha"] = scale * (normal(n, n) if config.alpha == "full" else torch.tensor(1.0))
             make = {
@@ -99,13 +112,13 @@ class Problem:
         for leaf in self.leaves.values():
             leaf.requires_grad_()
         self.upstream = normal(config.steps, config.batch, n)
-        m = n if config.alpha != "none" else 0
-        self.state = PlasticState(torch.zeros(config.batch, n), torch.zeros(config.batch, m, m))
         self.params = PlasticParams(
             rule=config.rule,
             core_steps=config.core_steps,
+            cell=config.cell,
             **{name: leaf for name, leaf in self.leaves.items() if name != "x"},
         )
+        self.state = initial_state(self.params, config.batch)
 
     def run(self, backend: Backend) -> tuple[float, float, dict[str, torch.Tensor]]:
         """Seconds forward, seconds backward, and the results."""
@@ -113,11 +126,11 @@ class Problem:
             leaf.grad = None
         if backend != "reference":
             time.sleep(PAUSE)
-        start = time.perf_counter()
+        start = self.clock()
         y, _ = plastic_rnn(self.leaves["x"], self.params, self.state, backend=backend)
-        middle = time.perf_counter()
+        middle = self.clock()
         y.backward(self.upstream)
-        end = time.perf_counter()
+        end = self.clock()
         return middle - start, end - middle, self.results(y)
 
     def record(self, recording: Recording) -> tuple[float, float, dict[str, torch.Tensor]]:
@@ -127,13 +140,13 @@ class Problem:
         starts = torch.zeros(self.config.batch, dtype=torch.bool)
         recording.reset(self.params, self.state)
         time.sleep(PAUSE)
-        start = time.perf_counter()
+        start = self.clock()
         for x in self.leaves["x"].detach():
             recording.step(x, starts, self.params)
-        middle = time.perf_counter()
+        middle = self.clock()
         y, _ = plastic_rnn_replay(self.leaves["x"], self.params, recording)
         y.backward(self.upstream)
-        return middle - start, time.perf_counter() - middle, self.results(y)
+        return middle - start, self.clock() - middle, self.results(y)
 
     def results(self, y: torch.Tensor) -> dict[str, torch.Tensor]:
         """The output and every gradient."""
@@ -150,11 +163,13 @@ def disagreement(results: dict[str, torch.Tensor], expected: dict[str, torch.Ten
     return None
 
 
-def measure(config: Config, repeats: int, bandwidth: float, with_memory: bool) -> list[str]:
+def measure(
+    config: Config, repeats: int, bandwidth: float, with_memory: bool, clock: Callable[[], float]
+) -> list[str]:
     """One row of the table."""
-    problem = Problem(config)
+    problem = Problem(config, clock)
     small = config.small_enough()
-    reference = problem if small == config else Problem(small)
+    reference = problem if small == config else Problem(small, clock)
     recording = Recording(config.steps, problem.params, problem.state, "numba")
     times: dict[str, list[tuple[float, float]]] = {"numba": [], "reference": [], "recorded": []}
     for repeat in range(repeats + 1):
@@ -209,6 +224,7 @@ def describe(config: Config) -> list[str]:
         str(config.n),
         str(config.steps),
         str(config.batch),
+        config.cell,
         config.rule,
         config.alpha,
         eta,
@@ -246,12 +262,11 @@ def peak_memory(config: Config, backend: str) -> float:
     """Bytes that forward and backward add to the memory of a fresh process, at their peak (Linux)."""
     code = (
         "import sys; from benchmarks.speed.plastic_rnn import *\n"
-        "config = Config(*(type(f)(v) for f, v in zip((0, 0, 0, '', '', 0.0, 0), sys.argv[2:])))\n"
+        "config = Config(*(type(f)(v) for f, v in zip((0, 0, 0, '', '', 0.0, 0, ''), sys.argv[2:])))\n"
         "Problem(replace(config, steps=2, batch=1)).run(sys.argv[1]); problem = Problem(config)\n"
         "print(added_at_peak(lambda: problem.run(sys.argv[1])))\n"
     )
-    fields = (config.n, config.steps, config.batch, config.rule, config.alpha, config.eta, config.core_steps)
-    arguments = [backend, *map(str, fields)]
+    arguments = [backend, *map(str, astuple(config))]
     result = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=Path(__file__).parents[2],
@@ -285,6 +300,8 @@ SWEEPS: dict[str, list[dict[str, Any]]] = {
         for alpha in ("full", "homogeneous")
     ]
     + [{"alpha": "none"}],
+    "cell": [{"cell": cell, "rule": rule} for cell in CELLS for rule in ("hebb", "modulated", "retroactive")]
+    + [{"cell": cell, "alpha": "none"} for cell in CELLS],
     "core-steps": [{"core_steps": core_steps} for core_steps in (1, 2, 3)],
 }
 
@@ -299,6 +316,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=200, help="neurons")
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--batch", type=int, default=16, help="environments")
+    parser.add_argument("--cell", choices=tuple(CELLS), default="rnn")
     parser.add_argument("--rule", choices=tuple(RULES), default="hebb")
     parser.add_argument("--alpha", choices=("full", "homogeneous", "none"), default="full")
     parser.add_argument("--eta", type=float, default=0.01)
@@ -306,16 +324,36 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--sweep", choices=tuple(SWEEPS), help="several configurations")
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="time of this thread's processor, with one thread: for a machine that others use as well",
+    )
     parser.add_argument("--no-memory", action="store_true", help="leave out the peak memory")
     args = parser.parse_args()
 
+    if args.processor_time and args.threads != 1:
+        parser.error(f"--processor-time counts one thread: --threads must be 1, got {args.threads}")
+    clock = time.thread_time if args.processor_time else time.perf_counter
     torch.set_num_threads(args.threads)
     console = Console(width=170)
-    base = Config(args.n, args.steps, args.batch, args.rule, args.alpha, args.eta, args.core_steps)
+    base = Config(args.n, args.steps, args.batch, args.rule, args.alpha, args.eta, args.core_steps, args.cell)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     console.print(f"{args.threads} threads, load {load:.1f}; all times in microseconds per environment step")
     table = Table()
-    columns = ["N", "T", "B", "rule", "alpha", "eta", "inner", "forward", "backward", "forward, step by step"]
+    columns = [
+        "N",
+        "T",
+        "B",
+        "cell",
+        "rule",
+        "alpha",
+        "eta",
+        "inner",
+        "forward",
+        "backward",
+        "forward, step by step",
+    ]
     columns += [
         "reference",
         "times faster",
@@ -331,7 +369,7 @@ def main() -> None:
     for config in configurations(base, args.sweep):
         if config.n not in bandwidths:
             bandwidths[config.n] = stream_bandwidth(config.n, args.threads)
-        table.add_row(*measure(config, args.repeats, bandwidths[config.n], not args.no_memory))
+        table.add_row(*measure(config, args.repeats, bandwidths[config.n], not args.no_memory, clock))
     console.print(table)
     for n, bandwidth in bandwidths.items():
         console.print(f"measured bandwidth at N = {n}: {bandwidth / 1e9:.0f} GB/s (three loads, one store)")
