@@ -51,13 +51,16 @@ def check_layout(
     batch, n = x.shape[-2], params.n
     if drive_size(params) != x.shape[-1]:
         _refuse_width(x, params)
+    # Acting comes by here at every step: names are put together only where something is wrong.
+    dtype, device = x.dtype, x.device
     for name, tensor in params.tensors().items():
-        _check_like(f"params.{name}", tensor, x)
+        if tensor.dtype != dtype or tensor.device != device:
+            _check_like(f"params.{name}", tensor, x)
     if state is not None:
-        for name, shape in state_shapes(params, batch).items():
-            _check_shape(f"state.{name}", getattr(state, name), shape)
-        for name, part in state._asdict().items():
-            _check_like(f"state.{name}", part, x)
+        for (name, shape), part in zip(state_shapes(params, batch).items(), state, strict=True):
+            if part.shape != shape or part.dtype != dtype or part.device != device:
+                _check_shape(f"state.{name}", part, shape)
+                _check_like(f"state.{name}", part, x)
     if starts is not None:
         _check_shape("episode_starts", starts, x.shape[:-1])
         _check_device("episode_starts", starts, x)
@@ -81,17 +84,18 @@ def check_params(params: PlasticParams) -> None:
         raise ValueError(
             f"params.activation must be one of {', '.join(ACTIVATIONS)}, got {params.activation!r}"
         )
-    check_count("params.core_steps", params.core_steps)
+    if type(params.core_steps) is not int or params.core_steps < 1:  # quicker than what says so
+        check_count("params.core_steps", params.core_steps)
     if alpha is not None and alpha.dim() != 0 and alpha.shape != w.shape:
         raise ValueError(f"params.alpha must be {_shape(w)}, () or None, got {_shape(alpha)}")
     used = rule.parameters if params.plastic else ()
     n = w.shape[0]
-    _check_gates("w_gates", params.w_gates, (n, cell.gates * n), cell.gates > 0, params)
-    _check_gates("b_u", params.b_u, (n,), cell.reset_bias, params)
-    _check_presence("eta", params.eta, (), "eta" in used, params)
-    _check_presence("w_m", params.w_m, (n,), "w_m" in used, params)
-    _check_presence("b_m", params.b_m, (), "b_m" in used, params)
-    _check_presence("fan_out", params.fan_out, (n,), "fan_out" in used, params)
+    _check_given("w_gates", params.w_gates, (n, cell.gates * n), cell.gates > 0, params)
+    _check_given("b_u", params.b_u, (n,), cell.reset_bias, params)
+    _check_given("eta", params.eta, (), "eta" in used, params)
+    _check_given("w_m", params.w_m, (n,), "w_m" in used, params)
+    _check_given("b_m", params.b_m, (), "b_m" in used, params)
+    _check_given("fan_out", params.fan_out, (n,), "fan_out" in used, params)
     if params.plastic and rule.trace_clip and not 0 < params.trace_clip < math.inf:
         raise ValueError(f"params.trace_clip must be a finite number above 0, got {params.trace_clip!r}")
 
@@ -106,24 +110,17 @@ def _refuse_width(x: Tensor, params: PlasticParams) -> None:
     )
 
 
-def _check_gates(
+def _check_given(
     name: str, tensor: Tensor | None, shape: tuple[int, ...], used: bool, params: PlasticParams
 ) -> None:
-    _check_given(name, tensor, shape, used, f"with cell {params.cell!r}")
-
-
-def _check_presence(
-    name: str, tensor: Tensor | None, shape: tuple[int, ...], used: bool, params: PlasticParams
-) -> None:
-    which = "without alpha" if params.alpha is None else f"with rule {params.rule!r}"
-    _check_given(name, tensor, shape, used, which)
-
-
-def _check_given(name: str, tensor: Tensor | None, shape: tuple[int, ...], used: bool, which: str) -> None:
     if used == (tensor is not None):
-        if tensor is not None:
+        if tensor is not None and tensor.shape != shape:
             _check_shape(f"params.{name}", tensor, shape)
         return
+    if name in ("w_gates", "b_u"):
+        which = f"with cell {params.cell!r}"
+    else:
+        which = "without alpha" if params.alpha is None else f"with rule {params.rule!r}"
     raise ValueError(
         f"params.{name} must be {'given' if used else 'None'} {which}, got {_shape_or_none(tensor)}"
     )

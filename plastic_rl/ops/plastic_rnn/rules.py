@@ -239,12 +239,18 @@ def get_rule(rule: Rule, argument: str = "rule") -> RuleDefinition:
     Raises:
         UnknownRuleError: no such rule; the message calls it ``argument``.
     """
-    if rule not in rule_names():
+    definition = find_rule(rule)
+    if definition is None:
         raise UnknownRuleError(
             f"{argument} must be one of {', '.join(rule_names())}, got {rule!r} "
             "(a rule of your own has to be registered first, with plastic_rl.register_rule)"
         )
-    return _RULES[rule]
+    return definition
+
+
+def find_rule(rule: Rule) -> RuleDefinition | None:
+    """The definition of a rule, or None if there is no such rule."""
+    return _RULES.get(rule)
 
 
 def decay_and_gain(y: Tensor, params: PlasticParams, hidden: Tensor) -> tuple[Tensor, Tensor]:

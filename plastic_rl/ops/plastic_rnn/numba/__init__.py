@@ -11,7 +11,7 @@ from torch import Tensor
 
 from plastic_rl.ops.plastic_rnn.cells import CELLS, get_cell
 from plastic_rl.ops.plastic_rnn.protocols import Refusal, Tape
-from plastic_rl.ops.plastic_rnn.rules import RULES, get_rule, rule_names
+from plastic_rl.ops.plastic_rnn.rules import RULES, find_rule, get_rule
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
 
@@ -43,10 +43,11 @@ class NumbaBackend:
         if x.dtype != torch.float32 or x.device.type != "cpu":
             return Refusal(f"takes float32 on the CPU, got {x.dtype} on {x.device}")
         # Names that nobody knows are refused when the arguments are checked.
-        if params.rule in rule_names() and get_rule(params.rule).code is None:
+        rule, cell = find_rule(params.rule), CELLS.get(params.cell)
+        if rule is not None and rule.code is None:
             fused = ", ".join(name for name, rule in RULES.items() if rule.code is not None)
             return Refusal(f"is compiled for the rules {fused}, got {params.rule!r}", avoidable=True)
-        if params.cell in CELLS and CELLS[params.cell].code is None:
+        if cell is not None and cell.code is None:
             fused = ", ".join(name for name, cell in CELLS.items() if cell.code is not None)
             return Refusal(f"is compiled for the cell {fused}, got {params.cell!r}", avoidable=True)
         if not self._installed:

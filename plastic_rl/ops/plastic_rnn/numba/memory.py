@@ -29,6 +29,7 @@ MIN_WINDOW = 16
 PAGE, STRIDE = 1024, 176
 # Matrix elements per thread below which a second thread costs more than it brings.
 MIN_WORK = 400_000
+_ZERO, _UNBOUNDED = np.float32(0), np.float32(math.inf)
 
 
 class Prepared(NamedTuple):
@@ -61,7 +62,7 @@ def rule_of(params: PlasticParams) -> Rule:
         ACTIVATIONS[params.activation].code,
         _scalar(params.eta),
         _scalar(params.b_m),
-        np.float32(params.trace_clip if clipped else math.inf),
+        np.float32(params.trace_clip) if clipped else _UNBOUNDED,
         pad(params.w_m, params.n),
         pad(params.fan_out, params.n),
     )
@@ -132,7 +133,7 @@ def staggered(place: int, *shape: int) -> Array:
 
 def padded(n: int) -> int:
     """N rounded up to whole vectors."""
-    return math.ceil(n / LANES) * LANES
+    return -(-n // LANES) * LANES
 
 
 def as_array(tensor: Tensor) -> Array:
@@ -143,7 +144,7 @@ def as_array(tensor: Tensor) -> Array:
 
 
 def _scalar(tensor: Tensor | None) -> np.float32:
-    return np.float32(0 if tensor is None else tensor.item())
+    return _ZERO if tensor is None else np.float32(tensor.item())
 
 
 def pad(vector: Tensor | None, n: int) -> Array:
