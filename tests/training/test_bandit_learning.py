@@ -7,8 +7,8 @@ import plastic_rl
 from plastic_rl.training.evaluation import evaluate
 
 CUES = {"n_pairs": 4, "cues": "drawn", "render_mode": None}
-# Four cues, six rounds: one rollout is one lifetime.
-QUESTIONS, N_STEPS = 24, 48
+# Four cues, six rounds.
+QUESTIONS = 24
 
 
 def answered(model: plastic_rl.PlasticA2C) -> float:
@@ -21,7 +21,7 @@ def answered(model: plastic_rl.PlasticA2C) -> float:
 @pytest.mark.parametrize("core_steps", [1, 2])
 def test_two_core_steps_solve_a_bandit_whose_cues_are_new_in_every_lifetime(core_steps: int) -> None:
     env = plastic_rl.make_vec_env("PlasticBandit-v0", 32, seed=3, env_kwargs=CUES)
-    overrides = {"n_steps": N_STEPS, "policy_kwargs": {"core_steps": core_steps}}
+    overrides = {"policy_kwargs": {"core_steps": core_steps}}
     model = plastic_rl.PlasticA2C(
         env=env, seed=3, device="cpu", **plastic_rl.hyperparams("PlasticBandit-v0", overrides=overrides)
     )
