@@ -136,6 +136,7 @@ class StatefulPolicy(BasePolicy):
             ValueError: ``state``, ``episode_start`` or ``action_masks`` does not fit the observation, that
                 holds NaN or an infinity, or a mask allows no action.
         """
+        check_default_dtype()
         self.set_training_mode(False)
         _check_observation(observation)
         obs, vectorized = self.obs_to_tensor(observation)

@@ -154,6 +154,7 @@ class GradientLearner(BaseAlgorithm):
         super().set_parameters(load_path_or_dict, exact_match, device)
 
     def _setup_learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
+        check_default_dtype()  # it may have been set since the model was made
         return super()._setup_learn(check_number("total_timesteps", total_timesteps), *args, **kwargs)
 
     @staticmethod

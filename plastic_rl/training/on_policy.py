@@ -84,6 +84,8 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         self._rollout_state: PolicyState | None = None
         # What the environments allowed in that rollout, where they say so.
         self._masks: RolloutMasks | None = None
+        # Last observations of the episodes that ended in a rollout of Stable-Baselines3's own.
+        self._ended: list[LastObservation] = []
         # Remembers the forward pass of the last rollout, as long as that serves as the training's.
         self._recorder: RolloutRecorder | None = None
         if isinstance(self.policy, PlasticPolicy):
@@ -95,7 +97,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
                 self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_state", "_rollout_state", "_masks", "_recorder"]
+        return [*super()._excluded_save_params(), "_state", "_rollout_state", "_masks", "_recorder", "_ended"]
 
     def _setup_learn(
         self,
@@ -185,15 +187,28 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         """
         if not isinstance(self.policy, PlasticPolicy):
             error = None
+            self._ended = []
             try:
                 return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
             except Exception as raised:
                 error = raised
                 raise
             finally:
-                self._refuse_bad_numbers(rollout_buffer, rollout_buffer.pos, [], cause=error)
+                ended = self._ended if can_be_bad(self.observation_space) else []
+                self._ended = []
+                self._refuse_bad_numbers(rollout_buffer, rollout_buffer.pos, ended, cause=error)
         with self._threads():
             return self._collect(self.policy, env, callback, rollout_buffer, n_rollout_steps)
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        super()._update_info_buffer(infos, dones)
+        if dones is None or isinstance(self.policy, PlasticPolicy):
+            return
+        # Stable-Baselines3's own rollouts keep no last observations.
+        for i in np.flatnonzero(dones).tolist():
+            last = infos[i].get("terminal_observation")
+            if last is not None:
+                self._ended.append(LastObservation(self.rollout_buffer.pos + 1, i, last))
 
     def _threads(self) -> AbstractContextManager[None]:
         """Torch in one thread: the operator has its own, and beside it only convolutions are worth more."""

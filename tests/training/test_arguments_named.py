@@ -168,6 +168,17 @@ def test_another_precision_by_default(double_precision, policy, tmp_path):
         SupervisedMetaLearner("AutoassociatorPolicy", "plastic_rl:PlasticPatternMemory-v0")
 
 
+def test_another_precision_that_is_set_later(double_precision):
+    torch.set_default_dtype(torch.float32)
+    model = PlasticA2C("MlpPolicy", "CartPole-v1", policy_kwargs=SMALL, n_steps=4)
+    torch.set_default_dtype(torch.float64)
+    for use in (lambda: model.learn(8), lambda: model.predict(model.observation_space.sample())):
+        with pytest.raises(ValueError, match=r"default dtype must be torch.float32 .* got torch.float64"):
+            use()
+    torch.set_default_dtype(torch.float32)
+    model.learn(8)
+
+
 def test_a_loaded_model_that_only_plays_may_have_a_rate_of_0(tmp_path: Path) -> None:
     PlasticA2C("MlpPolicy", "CartPole-v1", policy_kwargs=SMALL).save(tmp_path / "model")
     model = PlasticA2C.load(tmp_path / "model", custom_objects={"learning_rate": 0.0})

@@ -126,6 +126,17 @@ def test_last_observations_are_looked_at(felt, truncate):
         model.learn(24)
 
 
+@pytest.mark.parametrize("truncate", [False, True])
+def test_so_are_those_that_a_memoryless_policy_never_sees(truncate):
+    model = make(policy=ActorCriticPolicy, truncate=truncate).learn(24)
+    Sensor.fault, Sensor.at = "last observation", 16
+    where = r"nan at \[2\] in the last observation of an episode of environment 1 at step 8 of the rollout"
+    with pytest.raises(ValueError, match=where):
+        model.learn(24, reset_num_timesteps=False)
+    Sensor.fault = None
+    model.learn(24, reset_num_timesteps=False)
+
+
 def test_first_observations_are_looked_at():
     model = make()
     Sensor.fault, Sensor.at = "first observation", 0
