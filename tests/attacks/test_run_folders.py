@@ -104,9 +104,17 @@ def is_left_alone(name: str, damage: str, command: str) -> bool:
     return name == "model.zip" and damage in ("a folder", "a pipe") and command == "train"
 
 
-BOMB = "\n".join(
-    ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40)), "env_id: *a39"]
-)
+RECORD = """
+algo: plastic_a2c
+env_id: PlasticMaze-v0
+n_envs: 2
+n_timesteps: 40
+seed: 1
+hyperparams: {}
+env_kwargs: {}
+"""
+LINES = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40))]
+BOMB = "\n".join([RECORD.replace("{}", "{size: *a39}"), *LINES]).replace("*a39", "*a39", 1)
 CONFIGS = {
     "code": "!!python/object/apply:os.system ['touch executed']",
     "code inside": "env_id: !!python/object/apply:os.system ['touch executed']",
