@@ -267,6 +267,38 @@ def test_steps_and_recordings_are_the_sequence(
     assert_same(collect(y, final, leaves), expected, dtype)
 
 
+@pytest.mark.pairwise
+@parametrize_runs
+@pytest.mark.parametrize("core_steps", [1, 2])
+@pytest.mark.parametrize("alpha", ALPHAS)
+def test_a_recording_halfway_and_once_more(
+    make_problem, assert_same, collect, cell, rule, alpha, core_steps, backend, dtype
+):
+    """Its state after some of the steps; and its buffers serve another rollout, which begins there."""
+    problem = make_problem(rule, alpha, cell=cell, steps=18, n=5, core_steps=core_steps)
+    leaves = problem.fresh_leaves(dtype)
+    params, starts = problem.params(leaves), problem.episode_starts
+    x = leaves["x"].detach()
+    recording = Recording(12, params, problem.state(leaves), backend)
+    for t in range(6):
+        recording.step(x[t], starts[t], params)
+    halfway = recording.state
+    with torch.no_grad():
+        _, expected = plastic_rnn(x[:6], params, problem.state(leaves), starts[:6], backend=backend)
+    assert_same(halfway._asdict(), expected._asdict(), dtype)
+    recording.reset(params)
+    for t in range(6, 18):
+        recording.step(x[t], starts[t], params)
+    y, final = plastic_rnn_replay(leaves["x"][6:], params, recording)
+    problem.upstream = (problem.upstream[0][6:], *problem.upstream[1:])
+    problem.send_back(y, final)
+    result = collect(y, final, leaves)
+    again = problem.fresh_leaves(dtype)
+    y, final = plastic_rnn(again["x"][6:], problem.params(again), halfway, starts[6:], backend=backend)
+    problem.send_back(y, final)
+    assert_same(result, collect(y, final, again), dtype)
+
+
 FUSED = [(cell, rule) for cell, rule, backend, _ in runs() if backend == "numba"]
 
 
