@@ -16,6 +16,7 @@ from plastic_rl.analysis.lifetime import Lifetimes, record_lifetimes
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHORTENED = {
+    "contextual_bandit": ["--timesteps", "3000", "--lifetimes", "8"],
     "custom_environment": ["--timesteps", "1000", "--episodes", "8"],
     "lifetime_bandit": ["--timesteps", "300", "--seeds", "0", "--lifetimes", "4"],
     "maze_trace": ["--timesteps", "1000", "--lifetimes", "2", "--output", "pictures"],
@@ -45,6 +46,17 @@ def run(name: str, monkeypatch: pytest.MonkeyPatch, **replaced: Any) -> None:
 
 def test_every_example_is_tested() -> None:
     assert sorted(SHORTENED) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+def test_contextual_bandit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run("contextual_bandit", monkeypatch)
+    levels, plastic, other = capsys.readouterr().out.splitlines()
+    assert levels == "chance 0.25, best possible 0.75"
+    for line, name in ((plastic, "plastic"), (other, "not plastic")):
+        assert line.startswith(name)
+        total, *rounds = (float(number) for number in re.findall(r"\d\.\d+", line))
+        assert len(rounds) == 6
+        assert total == pytest.approx(np.mean(rounds), abs=0.01)
 
 
 def scores(out: str) -> dict[str, list[float]]:
