@@ -2,10 +2,10 @@
 
     python examples/contextual_bandit.py
 
-Trains a plastic agent on `PlasticBandit-v0` for some seconds of one core, and one without plasticity on as
-many steps. Then both live 512 fresh lifetimes, in which no weight changes. Each context comes six times. The
-first time nobody can know the answer; what is right from the second time on was found out within the
-lifetime, by trial and reward. At best .25, .50, .75, and from then on all are right: .75 of all answers.
+Trains a plastic agent on `PlasticBandit-v0` for some twenty seconds of one core, and one without plasticity
+on as many steps. Then both live 512 fresh lifetimes, in which no weight changes. Each context comes six
+times. The first time nobody can know the answer; what is right from the second time on was found out within
+the lifetime, by trial and reward. At best .25, .50, .75, and from then on all are right: .75 of all answers.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def right_answers(model: plastic_rl.PlasticA2C, lifetimes: int) -> np.ndarray:
 def main() -> None:
     """Train both, and print what each knows in every round of a lifetime."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--timesteps", type=int, default=200_000)
+    parser.add_argument("--timesteps", type=int, default=500_000)
     parser.add_argument("--lifetimes", type=int, default=LIFETIMES)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

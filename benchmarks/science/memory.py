@@ -1,4 +1,4 @@
-"""Who needs memory: A2C, PlasticA2C and RecurrentPPO on environments that hide what must be remembered.
+"""Who needs memory: four algorithms on environments that hide what must be remembered.
 
     python -m benchmarks.science.memory [--envs CartPoleNoVel-v1 ...] [--algorithms A2C ...] [--seeds 0 1 2]
                                 [--folder runs/memory]
@@ -11,7 +11,7 @@ runs in the folder are written.
 
 The environments come from other packages as they are: RL-Zoo's CartPole and Pendulum with the velocities
 set to 0, and POPGym's RepeatPrevious, where the agent names the suit of the card of three steps ago.
-RecurrentPPO gets normalized observations and rewards where RL-Zoo's own settings for it ask for them.
+Observations and rewards are normalized where the settings ask for it.
 """
 
 import argparse
@@ -29,13 +29,13 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.ticker import StrMethodFormatter
-from stable_baselines3.common.vec_env import VecNormalize
 
 import plastic_rl
 from benchmarks.science.curve import CurveCallback
 from benchmarks.science.sweep import Result, Run, markdown_table, read_runs, train_missing
 from plastic_rl.analysis.plots.style import CURVES, DASHES, draw_levels, picture
 from plastic_rl.runs.hyperparams import RunConfig, algorithm_class, load_config
+from plastic_rl.runs.statistics import normalized, normalized_like
 from plastic_rl.training.evaluation import evaluate
 
 EPISODES = 100
@@ -46,12 +46,11 @@ EVALUATION_SEED = 10_000
 
 @dataclass(frozen=True)
 class Task:
-    """An environment, the module that registers it, known returns, and who needs VecNormalize there."""
+    """An environment, the module that registers it, and known returns."""
 
     module: str
     title: str
     levels: dict[str, float]
-    normalized: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,8 @@ TASKS = {
         "rl_zoo3.import_envs",
         "CartPole without velocities",
         {"most": 500.0, "search without memory": 51.4},  # memoryless.py
-        ("recurrent_ppo",),
     ),
-    "PendulumNoVel-v1": Task("rl_zoo3.import_envs", "Pendulum without velocity", {}, ("recurrent_ppo",)),
+    "PendulumNoVel-v1": Task("rl_zoo3.import_envs", "Pendulum without velocity", {}),
     # 48 answers of +-1/48. Without memory the best is to name any other suit than the one that is seen:
     # 13 of the 51 cards left are of it.
     "popgym-RepeatPreviousEasy-v0": Task(
@@ -81,6 +79,7 @@ LEARNERS = {
     "PlasticA2C full": Learner("plastic_a2c", {"alpha": "full"}),
     "PlasticA2C homogeneous": Learner("plastic_a2c", {"alpha": "homogeneous"}),
     "PlasticA2C none": Learner("plastic_a2c", {"alpha": "none"}),
+    "PlasticPPO": Learner("plastic_ppo", {}),
     "RecurrentPPO": Learner("recurrent_ppo", {}),
 }
 
@@ -90,14 +89,10 @@ def settings(env_id: str, learner: Learner) -> RunConfig:
     return load_config(env_id, learner.algo, overrides=overrides)
 
 
-def is_normalized(config: RunConfig) -> bool:
-    return config.algo in TASKS[config.env_id].normalized
-
-
 def trained_with(config: RunConfig) -> dict[str, Any]:
     """What a stored run must have been trained with, not to be trained again."""
-    normalized = {"normalized": True} if is_normalized(config) else {}
-    return {"n_envs": config.n_envs, "n_timesteps": config.n_timesteps, **config.hyperparams, **normalized}
+    normalize = {} if config.normalize is None else {"normalize": config.normalize}
+    return {"n_envs": config.n_envs, "n_timesteps": config.n_timesteps, **config.hyperparams, **normalize}
 
 
 def train_and_play(config: RunConfig, seed: int) -> Result:
@@ -105,20 +100,14 @@ def train_and_play(config: RunConfig, seed: int) -> Result:
     # By a function: POPGym's environments do not have the render mode that an id is made with.
     make = partial(gym.make, config.env_id)
     env = plastic_rl.make_vec_env(make, config.n_envs, seed)
-    normalized = None
-    if is_normalized(config):
-        env = normalized = VecNormalize(env, gamma=config.hyperparams["gamma"])
+    env = normalized(env, config.normalize, config.hyperparams["gamma"])
     model = algorithm_class(config.algo)(env=env, seed=seed, device="cpu", **config.kwargs())
     callback = CurveCallback(config.n_timesteps)
     wall, processor = time.perf_counter(), time.process_time()
     model.learn(config.n_timesteps, callback=callback)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     env.close()
-    env = plastic_rl.make_vec_env(make, 10, EVALUATION_SEED + seed)
-    if normalized is not None:
-        statistics = normalized.obs_rms
-        env = normalized = VecNormalize(env, training=False, norm_reward=False)
-        normalized.obs_rms = statistics
+    env = normalized_like(env, plastic_rl.make_vec_env(make, 10, EVALUATION_SEED + seed))
     returns = evaluate(model, env, EPISODES, deterministic=True).returns
     env.close()
     return {
