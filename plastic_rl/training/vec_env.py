@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv,
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from plastic_rl.arguments import check_action_space, check_count, check_observation_space, split_env_id
+from plastic_rl.training.envpool import EnvPoolVectorEnv, is_envpool
 
 _BATCH_KEYS = ("num_envs", "vectorization_mode")  # what make_vec adds to a specification's arguments
 _FINAL_KEYS = ("final_obs", "final_info")  # of the episodes that ended in this step
@@ -41,8 +42,9 @@ class GymnasiumVecEnv(VecEnv):
 
     Where an episode has ended in a batch that resets itself at the next step (NEXT_STEP, Gymnasium's own
     default), that environment is reset at once: the step that only resets, whose action nobody takes, is
-    never made. `SyncVectorEnv` and `AsyncVectorEnv` can do that. Any other batch that `gymnasium.make_vec`
-    made, and that no wrapper surrounds, is closed and made again from its specification as a `SyncVectorEnv`.
+    never made. `SyncVectorEnv`, `AsyncVectorEnv` and a synchronous EnvPool can do that. Any other batch that
+    `gymnasium.make_vec` made, and that no wrapper surrounds, is closed and made again from its specification
+    as a `SyncVectorEnv`.
 
     Args:
         env: the batched environment, with SAME_STEP or NEXT_STEP as its `metadata["autoreset_mode"]`.
@@ -288,6 +290,8 @@ def _with_partial_resets(env: VectorEnv) -> VectorEnv:
     """
     if isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv):
         return env
+    if is_envpool(env):
+        return EnvPoolVectorEnv(env)
     spec = getattr(env, "spec", None)
     if isinstance(env, VectorWrapper) or spec is None or spec.entry_point is None:
         raise ValueError(
