@@ -403,7 +403,13 @@ def test_many_environments_are_not_made_room_for(
     assert "does not describe a model: " in refused_by(PlasticA2C.load, path, errors=ModelFileError)
 
 
-@pytest.mark.parametrize("seed", range(200))
+# A tenth of the damages in every run, all of them among the slow tests.
+some_seeds = pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=[pytest.mark.slow] if seed % 10 else []) for seed in range(200)]
+)
+
+
+@some_seeds
 def test_flipped_bytes_give_an_error_or_do_no_harm(
     seed: int, kit: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -432,7 +438,7 @@ JUNK: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(200))
+@some_seeds
 def test_changed_settings_give_an_error_or_do_no_harm(
     seed: int, kit: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ from plastic_rl.runs import folder as runs
 from plastic_rl.runs.callbacks import ProgressCallback
 from plastic_rl.runs.checkpoint import STATE
 from plastic_rl.runs.hyperparams import algorithm_class
+from plastic_rl.saving import load_model
 
 TASK = ["n_bits:8", "n_patterns:2", "show_steps:2", "blank_steps:1", "n_passes:1", "probe_steps:2"]
 CASES: dict[str, tuple[str, str, list[str], list[str]]] = {
@@ -88,7 +89,7 @@ def resume(folder: Path, *more: str) -> int:
 
 def everything(folder: Path, case: str) -> dict[str, Any]:
     """The numbers of a model: parameters, and what its optimiser keeps."""
-    model = algorithm_class(CASES[case][1]).load(folder / "model.zip", device="cpu")
+    model = load_model(algorithm_class(CASES[case][1]), folder / "model.zip", device="cpu")
     optimizer = model.policy.optimizer.state_dict()["state"]
     kept = {f"{i} {name}": value for i, state in optimizer.items() for name, value in state.items()}
     return {"steps": model.num_timesteps, **model.policy.state_dict(), **kept}
