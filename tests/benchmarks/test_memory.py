@@ -115,9 +115,10 @@ def test_benchmark_trains_what_is_missing_and_writes_the_table(
     argv = ["memory.py", "--envs", REPEAT, "--folder", str(tmp_path), "--algorithms", *memory.LEARNERS]
     monkeypatch.setattr(sys, "argv", [*argv, "--seeds", "3"])
     memory.main()
-    assert len(trained) == 5
+    number = len(memory.LEARNERS)
+    assert len(trained) == number
     rows = (tmp_path / "table.md").read_text().splitlines()
-    assert len(rows) == 2 + 5
+    assert len(rows) == 2 + number
     record = json.loads((tmp_path / REPEAT / "PlasticA2C_none_3.json").read_text())
     assert record["settings"]["policy_kwargs"]["alpha"] == "none"
     assert len(record["returns"]) == 4
@@ -126,9 +127,9 @@ def test_benchmark_trains_what_is_missing_and_writes_the_table(
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
     # A second call adds a seed. Runs with other settings would be trained again.
-    monkeypatch.setattr(sys, "argv", [*argv[:-5], "A2C", "--seeds", "3", "4"])
+    monkeypatch.setattr(sys, "argv", [*argv[:-number], "A2C", "--seeds", "3", "4"])
     memory.main()
-    assert trained[5:] == [("a2c", 4)]
+    assert trained[number:] == [("a2c", 4)]
     assert "A2C | " in capsys.readouterr().out
     run = memory.Run(REPEAT, "PlasticA2C none", 3, record["settings"])
     assert run.is_stored(tmp_path)
