@@ -11,6 +11,9 @@ from plastic_rl.cli.main import main
 from plastic_rl.runs import folder as runs
 from plastic_rl.training.a2c import PlasticA2C
 
+# Each is a training in a process of its own.
+pytestmark = pytest.mark.slow
+
 # fmt: off
 SETTINGS = ["--n-envs", "8", "--seed", "3", "--device", "cpu", "--env-kwargs", "max_episode_steps:5",
             "--hyperparams", "n_steps:5", "policy_kwargs.hidden_size:6", "policy_kwargs.backend:reference"]

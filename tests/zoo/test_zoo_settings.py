@@ -141,8 +141,8 @@ def test_normalization_and_stacked_frames_go_round_the_batch(
     manager.n_timesteps = 80
     manager.learn(model)
     assert stack.venv.obs_rms.count > 80
-    # plastic-rl train has neither, and says so instead of leaving them out.
-    with pytest.raises(ValueError, match="unknown key 'normalize'"):
+    # plastic-rl train stacks no frames, and says so instead of leaving that out.
+    with pytest.raises(ValueError, match="unknown key 'frame_stack'"):
         load_config("PlasticMaze-v0", config=settings_file, overrides=changed)
 
 
