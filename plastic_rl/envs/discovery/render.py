@@ -1,17 +1,17 @@
 """Pictures and text of a lifetime of target discovery."""
 
 import math
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from plastic_rl.envs.discovery.rules import Discovery, Lifetimes
+from plastic_rl.envs.drawing import CARD, cue_picture, font
 from plastic_rl.envs.state import Stateful
 
 # Okabe and Ito's palette, which stays distinct for colour-blind eyes, on greys.
-_GROUND, _CARD, _LINE = (58, 62, 70), (247, 246, 242), (200, 198, 190)
+_GROUND, _LINE = (58, 62, 70), (200, 198, 190)
 _INK, _PAPER, _TEXT = (40, 42, 48), (255, 255, 255), (255, 255, 255)
 _NOW, _TARGET, _RIGHT, _WRONG = (86, 180, 233), (230, 159, 0), (0, 158, 115), (213, 94, 0)
 
@@ -132,41 +132,25 @@ def draw(trail: Trail) -> NDArray[np.uint8]:
         canvas.rectangle((left, top, left + _MARK - 4, top + _MARK - 1), fill=colour)
         if done:
             middle = (left + _MARK // 2 - 2, top + _MARK // 2 - 1)
-            canvas.text(middle, "ny"[trail.given[trial][0]], fill=_PAPER, font=_font(14), anchor="mm")
+            canvas.text(middle, "ny"[trail.given[trial][0]], fill=_PAPER, font=font(14), anchor="mm")
     return np.array(image)
 
 
 def _draw_header(canvas: ImageDraw.ImageDraw, trail: Trail, width: int) -> None:
-    canvas.text((_GAP, _HEADER // 2), trail.score(), fill=_TEXT, font=_font(16), anchor="lm")
+    canvas.text((_GAP, _HEADER // 2), trail.score(), fill=_TEXT, font=font(16), anchor="lm")
     if trail.is_asked():
         middle = (width - 40, _HEADER // 2)
         canvas.ellipse((middle[0] - 22, middle[1] - 20, middle[0] + 22, middle[1] + 20), fill=_RIGHT)
-        canvas.text(middle, "go", fill=_PAPER, font=_font(18), anchor="mm")
+        canvas.text(middle, "go", fill=_PAPER, font=font(18), anchor="mm")
 
 
 def _draw_card(
     image: Image.Image, canvas: ImageDraw.ImageDraw, trail: Trail, cue: int, left: int, top: int
 ) -> None:
     frame = (left, top, left + _CARD_SIDE - 1, top + _CARD_SIDE - 1)
-    canvas.rectangle(frame, fill=_CARD, outline=_TARGET if cue == trail.target else _CARD, width=4)
+    canvas.rectangle(frame, fill=CARD, outline=_TARGET if cue == trail.target else CARD, width=4)
     if cue == trail.seen() or cue in trail.in_trial():
         inner = (left + 5, top + 5, left + _CARD_SIDE - 6, top + _CARD_SIDE - 6)
         canvas.rectangle(inner, outline=_NOW, width=5 if cue == trail.seen() else 2)
     margin = (_CARD_SIDE - _PATTERN) // 2
-    image.paste(_pattern(trail.cues[cue]), (left + margin, top + margin))
-
-
-def _pattern(cue: NDArray[np.float32]) -> Image.Image:
-    """A cue as squares, row by row: dark for 1, light otherwise."""
-    side = math.ceil(math.sqrt(len(cue)))
-    cells = np.full((side * side, 3), _CARD, np.uint8)
-    cells[: len(cue)] = np.where(cue[:, None] > 0, _INK, _PAPER)
-    small = Image.fromarray(cells.reshape(side, side, 3))
-    pattern = small.resize((_PATTERN, _PATTERN), Image.Resampling.NEAREST)
-    ImageDraw.Draw(pattern).rectangle((0, 0, _PATTERN - 1, _PATTERN - 1), outline=_LINE)
-    return pattern
-
-
-@lru_cache
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)
+    image.paste(cue_picture(trail.cues[cue], _PATTERN, _INK, _PAPER, _LINE), (left + margin, top + margin))

@@ -1,18 +1,18 @@
 """Pictures and text of a lifetime of paired associates."""
 
 import math
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from plastic_rl.envs.drawing import CARD, cue_picture, font
 from plastic_rl.envs.pairs.rules import Lifetimes, Pairs, number_of_rounds
 from plastic_rl.envs.state import Stateful
 
 # Okabe and Ito's palette, which stays distinct for colour-blind eyes, on greys. Two of its colours are kept
 # for right and wrong; answers have the others and a number.
-_GROUND, _CARD, _LINE = (58, 62, 70), (247, 246, 242), (200, 198, 190)
+_GROUND, _LINE = (58, 62, 70), (200, 198, 190)
 _INK, _PAPER, _FAINT, _TEXT = (40, 42, 48), (255, 255, 255), (222, 220, 214), (255, 255, 255)
 _NOW, _RIGHT, _WRONG = (86, 180, 233), (0, 158, 115), (213, 94, 0)
 _ANSWERS = [(0, 114, 178), (230, 159, 0), (204, 121, 167), (86, 180, 233), (240, 228, 66), (140, 140, 140)]
@@ -152,7 +152,7 @@ def _draw_header(image: Image.Image, canvas: ImageDraw.ImageDraw, trail: Trail) 
     top = (_HEADER - PATTERN) // 2 + 4
     now = trail.steps
     if trail.shows_cue[now]:
-        image.paste(_pattern(trail.cues[trail.pairs[now]], faint=False), (2 * _GAP, top))
+        image.paste(cue_picture(trail.cues[trail.pairs[now]], PATTERN, _INK, _PAPER, _LINE), (2 * _GAP, top))
     else:
         canvas.rectangle((2 * _GAP, top, 2 * _GAP + PATTERN - 1, top + PATTERN - 1), outline=_LINE)
     left = 2 * _GAP + PATTERN + 24
@@ -160,15 +160,15 @@ def _draw_header(image: Image.Image, canvas: ImageDraw.ImageDraw, trail: Trail) 
     if trail.told[now] >= 0:
         _disc(canvas, (left, middle), int(trail.told[now]), filled=True)
     if trail.targets[now] >= 0:
-        canvas.text((left, middle), "?", fill=_TEXT, font=_font(36), anchor="mm")
+        canvas.text((left, middle), "?", fill=_TEXT, font=font(36), anchor="mm")
     elif trail.outcome is not None:
         _square(canvas, (left, middle), *trail.outcome)
     canvas.text(
-        (left + 32, middle - 12), f"step {now} of {trail.length}", fill=_TEXT, font=_font(16), anchor="lm"
+        (left + 32, middle - 12), f"step {now} of {trail.length}", fill=_TEXT, font=font(16), anchor="lm"
     )
     outcomes = [right for answers in trail.given for _, right in answers]
     text = f"{sum(outcomes)} of {len(outcomes)} right"
-    canvas.text((left + 32, middle + 12), text, fill=_TEXT, font=_font(16), anchor="lm")
+    canvas.text((left + 32, middle + 12), text, fill=_TEXT, font=font(16), anchor="lm")
 
 
 def _draw_card(
@@ -176,9 +176,10 @@ def _draw_card(
 ) -> None:
     frame = (left, top, left + _WIDTH - 1, top + _HEIGHT - 1)
     is_now = trail.pairs[trail.steps] == pair
-    canvas.rectangle(frame, fill=_CARD, outline=_NOW if is_now else _CARD, width=5)
+    canvas.rectangle(frame, fill=CARD, outline=_NOW if is_now else CARD, width=5)
     margin = (_WIDTH - PATTERN) // 2
-    image.paste(_pattern(trail.cues[pair], faint=not trail.has_appeared(pair)), (left + margin, top + 11))
+    colours = (_INK, _PAPER) if trail.has_appeared(pair) else (_FAINT, CARD)
+    image.paste(cue_picture(trail.cues[pair], PATTERN, *colours, _LINE), (left + margin, top + 11))
     middle, given, known = top + 97, trail.given[pair], trail.known(pair)
     # Before an answer was told or found, the one that will be right: after a change it is the new one.
     answer = int(trail.answers[0, pair]) if known is None else known
@@ -198,8 +199,8 @@ def _disc(canvas: ImageDraw.ImageDraw, centre: tuple[int, int], answer: int, fil
     x, y = centre
     colour = _ANSWERS[answer % len(_ANSWERS)]
     box = (x - 14, y - 14, x + 14, y + 14)
-    canvas.ellipse(box, fill=colour if filled else _CARD, outline=colour if filled else _LINE, width=2)
-    canvas.text(centre, str(answer), fill=_number(answer) if filled else _LINE, font=_font(16), anchor="mm")
+    canvas.ellipse(box, fill=colour if filled else CARD, outline=colour if filled else _LINE, width=2)
+    canvas.text(centre, str(answer), fill=_number(answer) if filled else _LINE, font=font(16), anchor="mm")
 
 
 def _square(canvas: ImageDraw.ImageDraw, centre: tuple[int, int], answer: int, right: bool) -> None:
@@ -207,7 +208,7 @@ def _square(canvas: ImageDraw.ImageDraw, centre: tuple[int, int], answer: int, r
     box = (x - 15, y - 15, x + 15, y + 15)
     colour = _RIGHT if right else _WRONG
     canvas.rectangle(box, fill=_ANSWERS[answer % len(_ANSWERS)], outline=colour, width=4)
-    canvas.text(centre, str(answer), fill=_number(answer), font=_font(16), anchor="mm")
+    canvas.text(centre, str(answer), fill=_number(answer), font=font(16), anchor="mm")
     x, y = x + 13, y - 13
     canvas.ellipse((x - 8, y - 8, x + 8, y + 8), fill=colour)
     if right:
@@ -220,19 +221,3 @@ def _square(canvas: ImageDraw.ImageDraw, centre: tuple[int, int], answer: int, r
 def _number(answer: int) -> tuple[int, int, int]:
     """The colour in which a number is legible on that of the answer."""
     return _PAPER if sum(_ANSWERS[answer % len(_ANSWERS)]) < 300 else _INK
-
-
-def _pattern(cue: NDArray[np.float32], faint: bool) -> Image.Image:
-    """A cue as squares, row by row: dark for 1, light otherwise."""
-    side = math.ceil(math.sqrt(len(cue)))
-    cells = np.full((side * side, 3), _CARD, np.uint8)
-    cells[: len(cue)] = np.where(cue[:, None] > 0, _FAINT if faint else _INK, _CARD if faint else _PAPER)
-    small = Image.fromarray(cells.reshape(side, side, 3))
-    pattern = small.resize((PATTERN, PATTERN), Image.Resampling.NEAREST)
-    ImageDraw.Draw(pattern).rectangle((0, 0, PATTERN - 1, PATTERN - 1), outline=_LINE)
-    return pattern
-
-
-@lru_cache
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from plastic_rl.envs.drawing import font
 
 # Okabe and Ito's palette, which stays distinct for colour-blind eyes, on greys.
 BACKGROUND = (247, 246, 242)
@@ -206,9 +207,4 @@ def write(
     size: int = 16,
 ) -> None:
     """Put a line of text there; the corner is its upper left one."""
-    canvas.text(corner, text, fill=colour, font=_font(size), anchor="la")
-
-
-@lru_cache
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)
+    canvas.text(corner, text, fill=colour, font=font(size), anchor="la")
