@@ -31,6 +31,7 @@ from plastic_rl.envs import (
 )
 
 if TYPE_CHECKING:
+    from plastic_rl.export import export_onnx
     from plastic_rl.ops.plastic_rnn import PlasticParams, register_rule
     from plastic_rl.policies import (
         Autoassociator,
@@ -85,6 +86,7 @@ __all__ = [
     "UntrustedFileError",
     "__version__",
     "evaluate_episodes",
+    "export_onnx",
     "hyperparams",
     "load_pretrained",
     "make_vec_env",
@@ -109,6 +111,7 @@ _LAZY = {
     "SupervisedPolicy": "plastic_rl.policies",
     "UntrustedFileError": "plastic_rl.saving",
     "evaluate_episodes": "plastic_rl.training.evaluation",
+    "export_onnx": "plastic_rl.export.onnx_file",
     "hyperparams": "plastic_rl.runs.hyperparams",
     "load_pretrained": "plastic_rl.runs.pretrained",
     "make_vec_env": "plastic_rl.training.vec_env",

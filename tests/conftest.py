@@ -55,6 +55,33 @@ class Invisible(gym.Env):
         return np.zeros(3, dtype=np.float32), 0.0, False, False, {}
 
 
+class AnySpaces(gym.Env):
+    """Random observations and a reward for nothing, on any pair of spaces."""
+
+    def __init__(self, observation_space: gym.Space, action_space: gym.Space) -> None:
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.t = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self.t = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        self.t += 1
+        return self.observation_space.sample(), float(self.t % 2), self.t >= 7, False, {}
+
+
+@pytest.fixture
+def any_spaces() -> type[AnySpaces]:
+    """An environment on any pair of spaces."""
+    return AnySpaces
+
+
 @pytest.fixture
 def invisible(monkeypatch: pytest.MonkeyPatch) -> str:
     """The id of an environment that never ends and cannot be drawn."""
@@ -69,7 +96,7 @@ def read_blocks() -> Callable[[Path, str], list[Block]]:
 
     def read(page: Path, language: str) -> list[Block]:
         text = page.read_text(encoding="utf-8")
-        pattern = r"(?:^<!-- (?P<comment>.*) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$"
+        pattern = r"(?:^<!-- (?P<comment>[^\n]*) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$"
         found = list(re.finditer(pattern, text, re.M | re.S))
         assert 2 * len(found) == text.count("```"), "a block is not closed, or does not start its line"
         blocks = [

@@ -21,8 +21,9 @@ MAY_IMPORT = {
     "runs": {"ops", "policies", "envs", "saving", "training"},
     "tracking": {"ops", "policies", "envs", "saving", "training", "runs"},
     "analysis": {"ops", "policies", "envs", "saving", "training", "runs", "tracking"},
+    "export": {"ops", "policies", "envs", "saving", "training", "runs"},
     "zoo": {"ops", "policies", "envs", "saving", "training", "runs", "tracking"},
-    "cli": {"ops", "policies", "envs", "saving", "training", "runs", "tracking", "analysis"},
+    "cli": {"ops", "policies", "envs", "saving", "training", "runs", "tracking", "analysis", "export"},
 }
 # Run by the user, or by name: nothing has to import them.
 ENTRY_POINTS = {"plastic_rl", "plastic_rl.__main__", "plastic_rl.cli.main", "plastic_rl.zoo.__main__"}

@@ -4,6 +4,8 @@ import argparse
 import math
 from pathlib import Path
 
+from plastic_rl.cli.errors import CommandError
+
 
 def path(text: str) -> Path:
     """A path that was typed; Python would take an empty one for the current folder."""
@@ -59,7 +61,7 @@ def add_trust(command: argparse.ArgumentParser) -> None:
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
-    """A trained model, where it plays and how."""
+    """A trained model and where it plays."""
     command.add_argument(
         "model",
         metavar="MODEL",
@@ -70,6 +72,12 @@ def add_model(command: argparse.ArgumentParser) -> None:
     add_trust(command)
     command.add_argument("--algo", help="what the model was trained with (default: as in its folder)")
     add_env_kwargs(command)
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    command.add_argument("--seed", type=whole_number, default=0, help="default: 0")
+
+
+def add_acting(command: argparse.ArgumentParser) -> None:
+    """How a model acts."""
     actions = command.add_mutually_exclusive_group()
     actions.add_argument(
         "--stochastic",
@@ -80,5 +88,15 @@ def add_model(command: argparse.ArgumentParser) -> None:
     actions.add_argument("--deterministic", action="store_true", help="take the most probable action")
     # --stochastic would make its own default, true, that of both.
     command.set_defaults(deterministic=False)
-    command.add_argument("--seed", type=whole_number, default=0, help="default: 0")
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+
+
+def check_output(output: Path, endings: tuple[str, ...]) -> None:
+    """Make sure that a file can be written here, before any work.
+
+    Raises:
+        CommandError: it has another ending, or there is no such folder.
+    """
+    if output.suffix.lower() not in endings:
+        raise CommandError(f"--output must end in {' or '.join(endings)}, not {output}")
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise CommandError(f"--output {output} cannot be written: there is no such folder, or it is one")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from plastic_rl.cli.arguments import add_model, whole_number
+from plastic_rl.cli.arguments import add_acting, add_model, whole_number
 from plastic_rl.cli.errors import CommandError
 
 SUMMARY = "mean return of a trained agent over whole episodes"
@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What ``plastic-rl evaluate`` takes."""
     parser.description = "Play whole episodes and print the mean return with its uncertainty."
     add_model(parser)
+    add_acting(parser)
     parser.add_argument("--episodes", type=whole_number, default=100, metavar="N", help="default: 100")
     parser.add_argument(
         "--n-envs", type=whole_number, default=16, metavar="N", help="environments at a time (default: 16)"

@@ -35,7 +35,7 @@ from plastic_rl.training.supervised import SupervisedMetaLearner
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Print the mean return of a saved model, or every measure of its answers; the exit code."""
-    model, env_id, env_kwargs = _load(arguments, min(arguments.n_envs, arguments.episodes))
+    model, env_id, env_kwargs = load_agent(arguments, min(arguments.n_envs, arguments.episodes))
     episodes, seed = arguments.episodes, arguments.seed
     env = model.get_env()
     assert env is not None
@@ -88,7 +88,7 @@ def _score(name: str, result: Evaluation, exact: bool) -> str:
 def watch(arguments: argparse.Namespace) -> int:
     """Write an animation of one episode of a saved model; the exit code."""
     output: Path = arguments.output
-    model, env_id, env_kwargs = _load(arguments, n_envs=1)
+    model, env_id, env_kwargs = load_agent(arguments, n_envs=1)
     with bad_input(RenderError):
         episode = record_episode(model, env_id, env_kwargs, arguments.seed, arguments.deterministic)
     try:
@@ -103,7 +103,7 @@ def watch(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _load(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAlgorithm, str, dict[str, Any]]:
+def load_agent(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAlgorithm, str, dict[str, Any]]:
     """The model, on the environment of the arguments or of the run that it belongs to."""
     if not arguments.model.exists() and agent_name(str(arguments.model)) in available():
         return _load_pretrained(arguments, n_envs)

@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from plastic_rl.cli.arguments import add_model, path
-from plastic_rl.cli.errors import CommandError
+from plastic_rl.cli.arguments import add_acting, add_model, check_output, path
 
 SUMMARY = "record one episode of a trained agent as an animation"
 
@@ -13,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What ``plastic-rl watch`` takes."""
     parser.description = "Play one episode and write it as an animated GIF."
     add_model(parser)
+    add_acting(parser)
     parser.add_argument(
         "--output", metavar="FILE", type=path, default=Path("episode.gif"), help="default: episode.gif"
     )
@@ -20,11 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write an animation of one episode of a saved model."""
-    output: Path = arguments.output
-    if output.suffix.lower() != ".gif":
-        raise CommandError(f"--output must end in .gif, not {output}")
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise CommandError(f"--output {output} cannot be written: there is no such folder, or it is one")
+    check_output(arguments.output, (".gif",))
     from plastic_rl.cli import saved
 
     return saved.watch(arguments)

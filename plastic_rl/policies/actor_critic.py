@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from plastic_rl.arguments import check_count, check_positive
 from plastic_rl.ops.plastic_rnn import batch_size
+from plastic_rl.policies.actions import bounded
 from plastic_rl.policies.core import RecurrentCore, check_core
 from plastic_rl.policies.core_options import split_options
 from plastic_rl.policies.masking import mask_distribution
@@ -321,12 +322,7 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
         """See `StatefulPolicy`."""
         y, _, state = self.run_cores(obs, self._with_critic(PolicyState(memory)), episode_starts)
         chosen = self.allowed_actions(y, action_masks).get_actions(deterministic=deterministic)
-        actions = chosen.cpu().numpy().reshape((-1, *self.action_space.shape))  # type: ignore[misc, arg-type]
-        if isinstance(self.action_space, spaces.Box):
-            if self.squash_output:
-                actions = self.unscale_action(actions)
-            else:
-                actions = np.clip(actions, self.action_space.low, self.action_space.high)
+        actions = bounded(chosen, self.action_space, self.squash_output).cpu().numpy()
         return actions, state.actor
 
 
@@ -371,7 +367,8 @@ def _run_core(
 ) -> tuple[Tensor, Any]:
     """Run one core over time-major features (T * B, F); one step without gradients takes the lean form."""
     n_envs = batch_size(state)
-    n_steps, rest = divmod(features.shape[0], n_envs)
+    # Not divmod: torch.export does not know it for sizes that are left open.
+    n_steps, rest = features.shape[0] // n_envs, features.shape[0] % n_envs
     if rest:
         raise ValueError(f"obs must be steps of the state's {n_envs} environments, got {features.shape[0]}")
     if n_steps == 1 and not torch.is_grad_enabled():

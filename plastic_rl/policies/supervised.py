@@ -13,6 +13,7 @@ from torch import Tensor
 
 from plastic_rl.arguments import check_positive
 from plastic_rl.ops.plastic_rnn import zero_rows
+from plastic_rl.policies.actions import bounded
 from plastic_rl.policies.autoassociator import Autoassociator
 from plastic_rl.policies.classifier import PlasticClassifier
 from plastic_rl.policies.connections import PlasticConnections
@@ -96,12 +97,13 @@ class SupervisedPolicy(StatefulPolicy):
 
     def answers(self, outputs: Tensor) -> np.ndarray:
         """The actions (B, *action shape) that outputs (B, n_outputs) mean."""
-        space = self.action_space
-        if isinstance(space, spaces.Discrete):
-            return outputs.argmax(dim=-1).cpu().numpy() + space.start
-        assert isinstance(space, spaces.Box)
-        actions = outputs.detach().cpu().numpy().reshape(-1, *space.shape)
-        return np.clip(actions, space.low, space.high)
+        return self.best_answers(outputs).cpu().numpy()
+
+    def best_answers(self, outputs: Tensor) -> Tensor:
+        """`answers` as a tensor, without gradients."""
+        if isinstance(self.action_space, spaces.Discrete):
+            return outputs.argmax(dim=-1) + int(self.action_space.start)
+        return bounded(outputs.detach(), self.action_space)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = False) -> Tensor:
         parts = observation.values() if isinstance(observation, dict) else [observation]

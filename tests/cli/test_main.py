@@ -100,7 +100,7 @@ def test_another_broken_pipe_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
         cli.main(["break"])
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "watch", "plot", "data", "list"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "watch", "plot", "export", "data", "list"])
 def test_the_help_of_a_command_imports_no_torch(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "plastic_rl", command, "--help"],

@@ -6,27 +6,6 @@ import pytest
 from gymnasium import spaces
 
 
-class AnySpaces(gym.Env):
-    """Random observations and a reward for nothing, on any pair of spaces."""
-
-    def __init__(self, observation_space, action_space):
-        self.observation_space = observation_space
-        self.action_space = action_space
-        self.t = 0
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        if seed is not None:
-            self.observation_space.seed(seed)
-        self.t = 0
-        return self.observation_space.sample(), {}
-
-    def step(self, action):
-        assert self.action_space.contains(action)
-        self.t += 1
-        return self.observation_space.sample(), float(self.t % 2), self.t >= 7, False, {}
-
-
 class Recall(gym.Env):
     """A cue on the first step only; on the last step the action must name it. Without memory: 0.5 at best."""
 
@@ -44,11 +23,6 @@ class Recall(gym.Env):
         over = self.t == 4
         obs = np.array([0, 0, self.t == 3], dtype=np.float32)
         return obs, float(over and action == self.cue), over, False, {}
-
-
-@pytest.fixture
-def any_spaces():
-    return AnySpaces
 
 
 @pytest.fixture
