@@ -1,5 +1,6 @@
 """What tests of several rooms need: compiled kernels, an environment, and the code on the pages of docs/."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,10 @@ import numpy as np
 import pytest
 
 TESTS = Path(__file__).parent
+
+# Where several processes run the tests, each takes one thread, and so do the programs that they start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 class Block(NamedTuple):
@@ -23,7 +28,10 @@ class Block(NamedTuple):
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_kernels(request: pytest.FixtureRequest) -> None:
-    """The kernels are compiled, or read from disk, before the first test: none is charged for it."""
+    """The kernels are compiled, or read from disk, before the first test: none is charged for it.
+
+    Of two processes that run tests one begins at the other end, so that each compiles half.
+    """
     if all(item.path.is_relative_to(TESTS / "envs") for item in request.session.items):
         return
     import torch
@@ -31,13 +39,17 @@ def compiled_kernels(request: pytest.FixtureRequest) -> None:
     from plastic_rl import PlasticA2C
     from plastic_rl.policies.plastic_rnn import PlasticRNN
 
+    kinds = [("rnn", "hebb", "full"), ("rnn", "hebb", "none"), ("rnn", "retroactive", "full"), ("gru", "hebb", "full")]
+    if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
+        kinds.reverse()
     with torch.random.fork_rng():
-        for alpha in ("full", "none"):
-            core = PlasticRNN(2, 3, alpha=alpha)
+        for cell, rule, alpha in kinds:
+            kwargs = {"cell": cell, "rule": rule, "alpha": alpha}
+            core = PlasticRNN(2, 3, **kwargs)
             y, _ = core(torch.ones(2, 1, 2), core.initial_state(1))
             y.sum().backward()
             core.step(torch.ones(1, 2), core.initial_state(1))
-            kwargs = {"hidden_size": 3, "alpha": alpha}
+            kwargs["hidden_size"] = 3
             PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=4, device="cpu", policy_kwargs=kwargs).learn(8)
 
 

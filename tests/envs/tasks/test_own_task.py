@@ -1,7 +1,5 @@
 """A task of one's own through every front door, as the docstring of `EpisodicTaskEnv` has it."""
 
-import os
-import subprocess
 import sys
 
 import gymnasium as gym
@@ -10,6 +8,7 @@ import pytest
 from PIL import Image
 
 import plastic_rl
+from plastic_rl.cli.main import main
 from plastic_rl.envs import EpisodicTaskVectorEnv
 
 SUM_TASK = """
@@ -79,19 +78,12 @@ def test_from_python(folder, name, batched):
     assert plastic_rl.evaluate_episodes(model, gym.make(name), episodes=20)["reward"].mean < 0
 
 
-def test_from_the_command_line(folder, tmp_path):
+def test_from_the_command_line(folder, tmp_path, capsys):
     def run(*words):
-        done = subprocess.run(
-            [sys.executable, "-m", "plastic_rl", *words],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout
+        assert main(list(words)) == 0
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return out
 
     run_folder = str(tmp_path / "run")
     said = run("train", "sumtask:Sum-v0", "--timesteps", "300", "--seed", "0", "--output", run_folder)
