@@ -32,6 +32,7 @@ def compiled_kernels(request: pytest.FixtureRequest) -> None:
 
     Of two processes that run tests one begins at the other end, so that each compiles half.
     """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
     if all(item.path.is_relative_to(TESTS / "envs") for item in request.session.items):
         return
     import torch
@@ -39,9 +40,16 @@ def compiled_kernels(request: pytest.FixtureRequest) -> None:
     from plastic_rl import PlasticA2C
     from plastic_rl.policies.plastic_rnn import PlasticRNN
 
-    kinds = [("rnn", "hebb", "full"), ("rnn", "hebb", "none"), ("rnn", "retroactive", "full"), ("gru", "hebb", "full")]
-    if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
+    kinds = [
+        ("rnn", "hebb", "full"),
+        ("rnn", "hebb", "none"),
+        ("rnn", "retroactive", "full"),
+        ("gru", "hebb", "full"),
+    ]
+    if worker == "gw1":
         kinds.reverse()
+    if worker is None:  # few tests, perhaps, which need few kernels
+        kinds = kinds[:2]
     with torch.random.fork_rng():
         for cell, rule, alpha in kinds:
             kwargs = {"cell": cell, "rule": rule, "alpha": alpha}
@@ -51,6 +59,11 @@ def compiled_kernels(request: pytest.FixtureRequest) -> None:
             core.step(torch.ones(1, 2), core.initial_state(1))
             kwargs["hidden_size"] = 3
             PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=4, device="cpu", policy_kwargs=kwargs).learn(8)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: at the end all processes but one would wait for it."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 class Invisible(gym.Env):

@@ -156,6 +156,7 @@ def test_runs_of_other_settings_are_not_mixed_in(conditions: Any, settings: Path
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_command_trains_reports_and_skips_what_is_finished(checkout: Path, settings: Path) -> None:
     output = settings.parent / "out"
     command = [sys.executable, "-m", "benchmarks.science.maze_conditions", "--config", str(settings)]

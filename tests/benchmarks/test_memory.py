@@ -31,6 +31,7 @@ def repeat() -> gym.Env:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_learns_cartpole_without_velocities() -> None:
     config = load_config("CartPoleNoVel-v1")
     env = plastic_rl.make_vec_env(cartpole_without_velocities, config.n_envs, seed=20)

@@ -13,6 +13,7 @@ PROGRAM = Path(__file__).with_name("kills.py")
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_trainings_survive() -> None:
     command = [sys.executable, str(PROGRAM), "--kills", "2", "--terms", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -41,6 +41,7 @@ def play_lifetimes(model, wipe, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_learns_the_maze_with_its_trace():
     env = plastic_rl.make_vec_env(ENV_ID, n_envs=32, seed=0, env_kwargs={"render_mode": None})
     model = plastic_rl.PlasticA2C(env=env, **plastic_rl.hyperparams(ENV_ID), seed=0)
