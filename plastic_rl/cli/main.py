@@ -81,6 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
+    if "RANK" in os.environ:
+        # One of several processes: what is wrong for all of them is said once.
+        from plastic_rl.training.distributed import first_to_say
+
+        if not first_to_say(text):
+            return
     with suppress(OSError):  # the terminal may be closed
         print(f"plastic-rl: {text}", file=sys.stderr)
 

@@ -27,6 +27,7 @@ from plastic_rl.runs.record import RunRecord
 from plastic_rl.tracking.plasticity import PlasticityCallback
 from plastic_rl.tracking.tracker import Tracker, tracked
 from plastic_rl.training.description import describe
+from plastic_rl.training.distributed import Processes, processes_of
 
 
 @dataclass
@@ -49,9 +50,11 @@ class Session:
     save_every: float
     rows: Sequence[Mapping[str, str]] = ()
     levels: dict[str, float] = field(init=False)
+    processes: Processes = field(init=False)
 
     def __post_init__(self) -> None:
         self._saved_steps = self.model.num_timesteps
+        self.processes = processes_of(self.model)
         self.levels = reference_levels(self.record.env_id, self.record.env_kwargs)
 
     def run(self, plans: Mapping[str, Mapping[str, Any]]) -> int:
@@ -64,6 +67,8 @@ class Session:
             The exit code: 0; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP; 1 if the model could not
             be saved. Nothing else that comes after the last step changes it.
         """
+        if not self.processes.first:
+            return self._follow()
         self._say_what_begins()
         steps_before = self.model.num_timesteps
         with tracked(plans, self.record, self.folder, say) as trackers:
@@ -94,28 +99,51 @@ class Session:
         logger.output_formats += trackers
         self.model.set_logger(logger)
         episodes, progress = EpisodeLogCallback(self.folder, self.record.env_id), ProgressCallback()
-        save = SaveModelCallback(self.folder / runs.MODEL, self.save_every)
-        callbacks: list[BaseCallback] = [episodes, progress, StopCallback(self.stops.check, self.stops.defer)]
-        callbacks.append(save)
+        callbacks: list[BaseCallback] = [episodes, progress]
         if plastic_modules(self.model.policy):
             callbacks.append(PlasticityCallback(image_freq=100_000 if trackers else None))
+        try:
+            return self._train(callbacks)
+        finally:
+            progress.close()
+            episodes.close()
+            logger.close()
+
+    def _train(self, callbacks: Sequence[BaseCallback] = ()) -> KeyboardInterrupt | None:
+        """What all processes of a training do; the callbacks are the first one's."""
+        save = SaveModelCallback(self.folder / runs.MODEL, self.save_every)
+        stop = StopCallback(self._check_stop, self.stops.defer)
         done = self.model.num_timesteps
         try:
             self.model.learn(
                 self.record.n_timesteps - done,
-                callback=callbacks,
+                callback=[*callbacks, stop, save],
                 log_interval=describe(self.model).log_interval,
                 # Also of the first step: a checkpoint of step 0 has its episodes.
                 reset_num_timesteps=False,
             )
-        except KeyboardInterrupt as stop:
-            return stop
+        except KeyboardInterrupt as stopped:
+            return stopped
         finally:
             self._saved_steps = save.saved_steps or done
-            progress.close()
-            episodes.close()
-            logger.close()
         return None
+
+    def _check_stop(self, between_rollouts: bool) -> None:
+        """Stop here if this or another process of the training was asked to."""
+        if between_rollouts:
+            asked = self.processes.largest(self.stops.asked or 0)
+            if asked:
+                self.stops.note(asked)
+        self.stops.check(between_rollouts)
+
+    def _follow(self) -> int:
+        """Train as one of the processes that the first one speaks for; the exit code."""
+        try:
+            stop = self._train()
+            self._save(stop)
+        finally:
+            self.stops.deferred = False
+        return 0 if stop is None else getattr(stop, "exit_code", 130)
 
     def _save(self, stop: KeyboardInterrupt | None) -> bool:
         """Save the model as the training has left it; whether that was possible."""
@@ -123,7 +151,7 @@ class Session:
             return False  # perhaps in the middle of an update
         self.stops.defer()
         try:
-            if not self.folder.is_dir():
+            if self.processes.first and not self.folder.is_dir():
                 # It has vanished meanwhile; the model is worth a new one.
                 self.folder.mkdir(parents=True)
                 runs.update_config(self.folder, self.record)

@@ -5,6 +5,7 @@ import secrets
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -14,6 +15,7 @@ from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.session import Session
 from plastic_rl.cli.stops import Stops
 from plastic_rl.cli.user_input import (
+    agreed,
     arguments_fit,
     bad_input,
     check_import,
@@ -25,7 +27,7 @@ from plastic_rl.cli.user_input import (
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.callbacks import SAVE_EVERY
 from plastic_rl.runs.checkpoint import clear_up, restore_training
-from plastic_rl.runs.hyperparams import RunConfig, algorithm_class, default_algorithm, load_config
+from plastic_rl.runs.hyperparams import ALGORITHMS, RunConfig, algorithm_class, default_algorithm, load_config
 from plastic_rl.runs.lock import locked
 from plastic_rl.runs.output import say
 from plastic_rl.runs.plain_yaml import parse_pairs
@@ -34,6 +36,9 @@ from plastic_rl.runs.statistics import load_statistics, normalized
 from plastic_rl.tracking.options import TrackingOptions
 from plastic_rl.tracking.tracker import planned
 from plastic_rl.training.description import describe
+from plastic_rl.training.distributed import Processes, join
+from plastic_rl.training.learner import GradientLearner
+from plastic_rl.training.supervised import SupervisedMetaLearner
 
 # What a resumed run has from its beginning.
 _FIXED = ("algo", "config", "n_envs", "env_kwargs", "hyperparams", "seed", "output")
@@ -41,15 +46,22 @@ _FIXED = ("algo", "config", "n_envs", "env_kwargs", "hyperparams", "seed", "outp
 
 def new(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) -> int:
     """Train a new agent; the exit code."""
-    with bad_input(ValueError, OSError, ImportError):
-        env_kwargs = parse_pairs(arguments.env_kwargs)
-        config = _config(arguments, env_kwargs)
-        seed = secrets.randbelow(MAX_SEED) if arguments.seed is None else checked_seed(arguments.seed)
-        device = checked_device(arguments.device or "auto")
-        folder: Path = arguments.output or runs.next_free_folder(config.algo, config.env_id)
-        runs.check_new_folder(folder)
-        plans = planned(tracking, folder, {})
-    env = _normalized(make_env(config.env_id, env_kwargs, config.n_envs, seed), config)
+    with bad_input(ValueError):
+        processes = join()
+    seed = processes.from_first(secrets.randbelow(MAX_SEED))
+    folder, plans = Path(), dict[str, dict[str, Any]]()
+    with agreed(processes):
+        with bad_input(ValueError, OSError, ImportError):
+            env_kwargs = parse_pairs(arguments.env_kwargs)
+            config = _config(arguments, env_kwargs)
+            own_envs = _own_envs(config.algo, config.n_envs, processes)
+            seed = seed if arguments.seed is None else checked_seed(arguments.seed)
+            device = checked_device(arguments.device or "auto")
+            if processes.first:
+                folder = arguments.output or runs.next_free_folder(config.algo, config.env_id)
+                runs.check_new_folder(folder)
+                plans = planned(tracking, folder, {})
+        env = _normalized(make_env(config.env_id, env_kwargs, own_envs, seed), config)
     record = RunRecord(
         env_id=config.env_id,
         env_kwargs=env_kwargs,
@@ -66,11 +78,12 @@ def new(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) 
     )
     model = _untrained(record, env, config.source)
     with ExitStack() as held:
-        with bad_input(OSError):
-            runs.create_folder(folder, record)
-            held.enter_context(locked(folder))
-            # From here on the run can be resumed with what it began with.
-            runs.save_model(model, folder / runs.MODEL)
+        with agreed(processes), bad_input(OSError):
+            if processes.first:
+                runs.create_folder(folder, record)
+                held.enter_context(locked(folder))
+                # From here on the run can be resumed with what it began with.
+                runs.save_model(model, folder / runs.MODEL)
         return Session(model, folder, record, stops, _save_every(arguments)).run(plans)
 
 
@@ -80,32 +93,36 @@ def resumed(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Sto
     for name in _FIXED:
         if getattr(arguments, name) not in (None, []):
             raise CommandError(f"--{name.replace('_', '-')} is fixed for a run that is resumed")
+    with bad_input(ValueError):
+        processes = join()
     with ExitStack() as held:
-        with bad_input(ValueError, OSError):
+        with agreed(processes), bad_input(ValueError, OSError):
             runs.read_config(folder)  # the lock is a file in the folder, which should be a run's
-            held.enter_context(locked(folder))
-        return _go_on(arguments, tracking, stops)
+            if processes.first:
+                held.enter_context(locked(folder))
+        return _go_on(arguments, tracking, stops, processes)
 
 
-def _go_on(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) -> int:
+def _go_on(
+    arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops, processes: Processes
+) -> int:
     folder: Path = arguments.resume
-    with bad_input(ValueError, OSError, ImportError):
-        record = runs.read_config(folder)
-        if arguments.env_id and not same_env(arguments.env_id, record.env_id):
-            raise CommandError(f"{folder} holds a run on {record.env_id}, not on {arguments.env_id}")
-        check_import(record.env_id, arguments.env_id, arguments.trust, folder)
-        if arguments.timesteps is not None:
-            if arguments.timesteps < 1:
-                raise CommandError(f"--timesteps must be at least 1, not {arguments.timesteps}")
-            record = replace(record, n_timesteps=arguments.timesteps)
-        record = replace(record, device=checked_device(arguments.device or record.device))
-        plans = planned(tracking, folder, record.others)
-        record = replace(record, others={**record.others, **plans})
-    env = _normalized(make_env(record.env_id, record.env_kwargs, record.n_envs, record.seed), record)
     path = folder / runs.MODEL
-    if path.is_file():
+    plans: dict[str, dict[str, Any]] = {}
+    with agreed(processes):
+        with bad_input(ValueError, OSError, ImportError):
+            record = _asked_for(arguments)
+            own_envs = _own_envs(record.algo, record.n_envs, processes)
+            if processes.first:
+                plans = planned(tracking, folder, record.others)
+                record = replace(record, others={**record.others, **plans})
+        env = _normalized(make_env(record.env_id, record.env_kwargs, own_envs, record.seed), record)
+        saved = path.is_file()
+        if saved:
+            with bad_input(ValueError, OSError):
+                load_statistics(env, folder)
+    if saved:
         with bad_input(ValueError, OSError):
-            load_statistics(env, folder)
             model = runs.load_model(path, record.algo, env, record.device, arguments.trust)
     else:
         # Its first process died before it could save anything.
@@ -113,26 +130,61 @@ def _go_on(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stop
     done, total = model.num_timesteps, record.n_timesteps
     if done >= total:
         env.close()
-        print(
-            f"Nothing left to do: {done:,} of {total:,} steps are done; give --timesteps N to train longer."
-        )
+        if processes.first:
+            print(
+                f"Nothing left to do: {done:,} of {total:,} steps are done; "
+                "give --timesteps N to train longer."
+            )
         return 0
-    with bad_input(ValueError, OSError):
+    rows: list[dict[str, str]] = []
+    with agreed(processes), bad_input(ValueError, OSError):
         # All is read before anything is written.
-        goes_on = path.is_file() and restore_training(model, path)
-        rows = runs.read_progress(folder, done)
-        monitor = runs.trimmed_monitor(folder, getattr(model, "logged_episodes", 0))
-        clear_up(folder)
-        runs.update_config(folder, record)
-        runs.write_monitor(folder, monitor)
-        if not path.is_file():
-            runs.save_model(model, path)
-    if done and not goes_on and not describe(model).resumes_exactly:
+        goes_on = saved and restore_training(model, path)
+        if processes.first:
+            rows = runs.read_progress(folder, done)
+            monitor = runs.trimmed_monitor(folder, getattr(model, "logged_episodes", 0))
+            clear_up(folder)
+            runs.update_config(folder, record)
+            runs.write_monitor(folder, monitor)
+            if not saved:
+                runs.save_model(model, path)
+    if done and not goes_on and not (describe(model).resumes_exactly and processes.alone):
         # Loading a model seeds it as at the start of the run: without a new seed it would see the same
         # episodes.
         model.set_random_seed(int(np.random.SeedSequence([record.seed, done]).generate_state(1)[0] // 2))
-        say("New episodes begin: the states of those that the training was in were not saved.")
+        if processes.first:
+            say("New episodes begin: the states of those that the training was in were not saved.")
     return Session(model, folder, record, stops, _save_every(arguments), rows).run(plans)
+
+
+def _asked_for(arguments: argparse.Namespace) -> RunRecord:
+    """The record of the run in a folder, with what was typed for the rest of it."""
+    folder: Path = arguments.resume
+    record = runs.read_config(folder)
+    if arguments.env_id and not same_env(arguments.env_id, record.env_id):
+        raise CommandError(f"{folder} holds a run on {record.env_id}, not on {arguments.env_id}")
+    check_import(record.env_id, arguments.env_id, arguments.trust, folder)
+    if arguments.timesteps is not None:
+        if arguments.timesteps < 1:
+            raise CommandError(f"--timesteps must be at least 1, not {arguments.timesteps}")
+        record = replace(record, n_timesteps=arguments.timesteps)
+    return replace(record, device=checked_device(arguments.device or record.device))
+
+
+def _own_envs(algo: str, n_envs: int, processes: Processes) -> int:
+    """How many of a run's environments this process has.
+
+    Raises:
+        ValueError: not every process has one, or the algorithm trains in one process only.
+    """
+    if processes.alone:
+        return n_envs
+    known = [name for name in ALGORITHMS if issubclass(algorithm_class(name), GradientLearner)]
+    if algo not in known:
+        raise ValueError(f"--algo {algo} trains in one process: several train {', '.join(known)}")
+    # Of whole episodes it is the batches that are shared.
+    whole = issubclass(algorithm_class(algo), SupervisedMetaLearner)
+    return n_envs if whole else processes.share("n_envs", n_envs)
 
 
 def _normalized(env: VecEnv, run: RunConfig | RunRecord) -> VecEnv:

@@ -78,6 +78,11 @@ class Stops:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
 
+    def note(self, signum: int) -> None:
+        """Do as if this signal had come: it has reached another process of the training."""
+        if self.asked is None:
+            self.asked, self._since = signum, time.monotonic()
+
     def check(self, between_rollouts: bool) -> None:
         """Stop here if that was asked for.
 

@@ -63,9 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError("train needs an ENV_ID, or --resume FOLDER")
     with Stops() as stops:
         from plastic_rl.cli import start
+        from plastic_rl.cli.user_input import bad_input
+        from plastic_rl.training.distributed import LostProcessError
 
         begin = start.new if arguments.resume is None else start.resumed
-        return begin(arguments, _tracking_options(arguments), stops)
+        with bad_input(LostProcessError):
+            return begin(arguments, _tracking_options(arguments), stops)
 
 
 def _add_tracking(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from plastic_rl.arguments import split_env_id
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.runs.record import MAX_SEED
 from plastic_rl.training.description import describe
+from plastic_rl.training.distributed import Processes
 from plastic_rl.training.episode_batches import task_of
 from plastic_rl.training.vec_env import make_vec_env
 
@@ -32,6 +33,22 @@ def bad_input(*errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         raise CommandError(str(error)) from error
+
+
+@contextmanager
+def agreed(processes: Processes) -> Iterator[None]:
+    """Around what each of several processes does by itself: a mistake that one has found stops all."""
+    error = None
+    try:
+        yield
+    except CommandError as found:
+        error = found
+    errors = processes.gather(None if error is None else str(error))
+    if error is not None:
+        raise error
+    for text in errors:
+        if text is not None:
+            raise CommandError(text)
 
 
 @contextmanager

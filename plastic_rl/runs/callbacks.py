@@ -4,8 +4,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
@@ -15,6 +16,7 @@ from plastic_rl.runs.checkpoint import save_checkpoint
 from plastic_rl.runs.folder import MONITOR, read_monitor
 from plastic_rl.runs.logs import Note, TextLog
 from plastic_rl.runs.output import say, unread
+from plastic_rl.training.distributed import processes_of
 
 SAVE_EVERY = 180.0
 """Seconds between two saves of a training's model."""
@@ -48,7 +50,10 @@ class SaveModelCallback(BaseCallback):
         self._last_save = time.monotonic()
 
     def _on_rollout_start(self) -> None:
-        if time.monotonic() - self._last_save >= self.every:
+        # The first of several processes keeps the time, the others have something to add.
+        due = time.monotonic() - self._last_save >= self.every
+        processes = processes_of(self.model)
+        if processes.any(due and processes.first):
             try:
                 save_checkpoint(self.model, self.path, note=self._note)
                 self.saved_steps = self.num_timesteps
@@ -123,15 +128,23 @@ class EpisodeLogCallback(BaseCallback):
         self._start = time.monotonic() - elapsed
 
     def _on_step(self) -> bool:
-        if self.locals["dones"].any():
-            assert self._log is not None
-            seconds = round(time.monotonic() - self._start, 6)
-            ended = [info["episode"] for info in self.locals["infos"] if "episode" in info]
-            rows = "".join(f"{episode['r']!s},{episode['l']!s},{seconds}\n" for episode in ended)
-            if self._log.add(rows):
-                self._episodes += len(ended)
-            self.model.logged_episodes = self._episodes  # type: ignore[attr-defined]
+        if getattr(self.model, "rollout_episodes", None) is None and self.locals["dones"].any():
+            self._add([info["episode"] for info in self.locals["infos"] if "episode" in info])
         return True
+
+    def _on_rollout_end(self) -> None:
+        # Of several processes the episodes of all become known here.
+        self._add(getattr(self.model, "rollout_episodes", None) or [])
+
+    def _add(self, ended: Sequence[Mapping[str, Any]]) -> None:
+        if not ended:
+            return
+        assert self._log is not None
+        seconds = round(time.monotonic() - self._start, 6)
+        rows = "".join(f"{episode['r']!s},{episode['l']!s},{seconds}\n" for episode in ended)
+        if self._log.add(rows):
+            self._episodes += len(ended)
+        self.model.logged_episodes = self._episodes  # type: ignore[attr-defined]
 
     def _on_training_end(self) -> None:
         self.close()

@@ -14,6 +14,7 @@ from plastic_rl.runs.logs import Note
 from plastic_rl.runs.output import say
 from plastic_rl.runs.plain_data import read_plain, write_plain
 from plastic_rl.runs.statistics import STATISTICS
+from plastic_rl.training.distributed import Processes, processes_of
 from plastic_rl.training.training_state import get_training_state, set_training_state
 
 STATE = "training_state.safetensors"
@@ -29,6 +30,8 @@ def save_checkpoint(
     The state names its model by a checksum. Whenever the process dies, the model file is whole, and if there
     was a state of that model, it is there, too.
 
+    Of several processes that train the model each calls this: the first one writes, the states of all.
+
     Args:
         model: with its environment.
         path: of the model file.
@@ -40,13 +43,17 @@ def save_checkpoint(
         OSError: the model cannot be written; the one before stays.
     """
     following = path.with_name(_NEXT)
-    state = get_training_state(model) if between_rollouts else None
+    processes = processes_of(model)
+    states = processes.gather(get_training_state(model)) if between_rollouts else [None]
+    if not processes.first:
+        return
 
     def save_state(written: Path) -> None:
-        if state is None:
+        if None in states:
             return
+        content = {"state": states[0]} if processes.alone else {"states": states}
         try:
-            write_plain(following, {"model": _checksum(written), "state": state})
+            write_plain(following, {"model": _checksum(written), **content})
         except OSError as error:
             reason = error.strerror or error
             note(f"Note: {path} is saved without the states of its episodes, new ones would begin: {reason}")
@@ -67,13 +74,14 @@ def restore_training(model: BaseAlgorithm, path: Path) -> bool:
         path: of the model file.
 
     Returns:
-        Whether there was a state of this model beside it; otherwise nothing was changed.
+        Whether there was a state of this model beside it, of as many processes as there are now; otherwise
+        nothing was changed.
 
     Raises:
         OSError: a file cannot be read.
         ValueError: the state is damaged or does not fit.
     """
-    found = _find_state(path)
+    found = _find_state(path, processes_of(model))
     if found is None:
         return False
     set_training_state(model, found)
@@ -90,8 +98,8 @@ def clear_up(folder: Path) -> None:
         remove_partials(folder / name)
 
 
-def _find_state(path: Path) -> Any:
-    """The state that belongs to this very model file; None if there is none."""
+def _find_state(path: Path, processes: Processes) -> Any:
+    """The state of this process that belongs to this very model file; None if there is none."""
     checksum = _checksum(path)
     # The process may have died before the new state had taken the place of the old one.
     for candidate in (path.with_name(STATE), path.with_name(_NEXT)):
@@ -101,7 +109,12 @@ def _find_state(path: Path) -> Any:
             except ValueError as error:
                 raise ValueError(f"{error}; without it new episodes begin") from error
             if isinstance(content, dict) and content.get("model") == checksum:
-                return content.get("state")
+                if processes.alone:
+                    return content.get("state")
+                states = content.get("states")
+                if isinstance(states, list) and len(states) == processes.size:
+                    return states[processes.rank]
+                return None
     return None
 
 

@@ -32,7 +32,7 @@ RUN_KEYS = ("n_envs", "n_timesteps")
 
 # Constructor arguments that no file sets: they belong to one run, or are Python classes.
 _NOT_HYPERPARAMS = {"self", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model"}
-_NOT_HYPERPARAMS |= {"rollout_buffer_class", "rollout_buffer_kwargs", "loss_fn"}
+_NOT_HYPERPARAMS |= {"rollout_buffer_class", "rollout_buffer_kwargs", "loss_fn", "distributed"}
 _SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 
 

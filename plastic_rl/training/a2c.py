@@ -57,6 +57,8 @@ class PlasticA2C(PlasticOnPolicyAlgorithm, A2C):
         _init_setup_model: whether the network is built at once.
         use_masking: whether an environment with a method ``action_masks()`` is asked which actions it allows
             (Discrete, MultiDiscrete and MultiBinary; see ``plastic_rl.policies.masking``).
+        distributed: whether processes that were started together (``torchrun``) train one network, each with
+            ``env`` as its share of the environments; None takes the processes that it finds.
 
     Raises:
         ValueError: ``n_steps`` below 1, or an argument of the policy outside its range.
@@ -89,6 +91,7 @@ class PlasticA2C(PlasticOnPolicyAlgorithm, A2C):
         _init_setup_model: bool = True,
         *,
         use_masking: bool = True,
+        distributed: bool | None = None,
     ) -> None:
         super().__init__(
             policy,
@@ -114,6 +117,7 @@ class PlasticA2C(PlasticOnPolicyAlgorithm, A2C):
             # A2C would write its RMSprop into the caller's policy_kwargs.
             use_rms_prop=False,
             _init_setup_model=False,
+            distributed=distributed,
         )
         self.rms_prop_eps = rms_prop_eps
         self.use_rms_prop = use_rms_prop
@@ -141,16 +145,15 @@ class PlasticA2C(PlasticOnPolicyAlgorithm, A2C):
         """Take one gradient step on the whole rollout, through time."""
         values, log_prob, entropy = rollout.evaluate(policy)
         advantages = rollout.advantages
-        if self.normalize_advantage and advantages.numel() > 1:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        if self.normalize_advantage:
+            advantages = self.processes.normalized(advantages)
         policy_loss = -(advantages * log_prob).mean()
         value_loss = nn.functional.mse_loss(rollout.returns, values)
         # Where the entropy has no analytical form it is estimated from the sample.
         entropy_loss = log_prob.mean() if entropy is None else -entropy.mean()
-        grad_norm = self.gradient_step(policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss)
+        loss = policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
+        grad_norm = self.gradient_step(loss, rollout.n_envs)
         self._n_updates += 1
-        self.record_update(policy)
-        self.logger.record("train/entropy_loss", entropy_loss.item())
-        self.logger.record("train/policy_loss", policy_loss.item())
-        self.logger.record("train/value_loss", value_loss.item())
+        means = {"entropy_loss": entropy_loss, "policy_loss": policy_loss, "value_loss": value_loss}
+        self.record_update(policy, {name: mean.item() for name, mean in means.items()})
         self.logger.record("train/grad_norm", grad_norm)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from plastic_rl.training.distributed import processes_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
@@ -31,6 +33,8 @@ def describe(model: Any) -> Description:
     """The answer of the model's own ``describe()``, or that of an on-policy algorithm where it has none."""
     if hasattr(model, "describe"):
         return model.describe()
+    processes = processes_of(model)
+    n_envs = model.n_envs if processes.alone else model.total_envs
     # About 2,000 steps between two rows, however short the rollouts are.
-    rows = max(1, 2000 // (model.n_steps * model.n_envs))
-    return Description(batches=f"{model.n_envs} environments", log_interval=rows)
+    rows = max(1, 2000 // (model.n_steps * n_envs))
+    return Description(batches=f"{n_envs} environments{processes}", log_interval=rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -11,6 +11,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import GymEnv, TensorDict
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from plastic_rl.arguments import NUMBERS, check_number
 from plastic_rl.policies.dtype import check_default_dtype
 from plastic_rl.saving import load_model, read_parameters, save_model
 from plastic_rl.saving.archive import AnyPath
+from plastic_rl.training.distributed import join
+from plastic_rl.training.shared_statistics import SharedStatistics
 
 SelfLearner = TypeVar("SelfLearner", bound="GradientLearner")
 
@@ -46,11 +49,51 @@ def check_env(env: Any) -> None:
 class GradientLearner(BaseAlgorithm):
     """The base of algorithms that train a policy by gradient with the policy's optimiser.
 
+    Several processes that were started together (``torchrun``) train one network: each makes the same calls
+    with its share of the environments. See `plastic_rl.training.distributed`.
+
+    Args:
+        *args: those of the algorithm of Stable-Baselines3 behind this class among its bases.
+        verbose: of the first process; the others say nothing.
+        distributed: False trains alone; True needs other processes; None takes those that it finds.
+        **kwargs: see ``*args``.
+
     Attributes:
         max_grad_norm: largest norm of the gradient; None leaves it as it is.
+        processes: those that train this network.
+        env_counts: how many environments each of them has, by rank.
     """
 
     max_grad_norm: Any
+
+    def __init__(self, *args: Any, verbose: int = 0, distributed: bool | None = None, **kwargs: Any) -> None:
+        self.distributed = distributed
+        self.processes = join(distributed)
+        kwargs["verbose"] = verbose if self.processes.first else 0
+        super().__init__(*args, **kwargs)
+        self._count_envs()
+
+    def _count_envs(self) -> None:
+        """Let all processes know of all environments; called whenever they may have changed."""
+        self.env_counts = self.processes.gather(0 if self.env is None else self.n_envs)
+
+    @property
+    def total_envs(self) -> int:
+        """The number of environments of all processes."""
+        return sum(self.env_counts)
+
+    def _excluded_save_params(self) -> list[str]:
+        of_this_process = ["distributed", "processes", "env_counts", "_statistics"]
+        return [*super()._excluded_save_params(), *of_this_process]
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seed everything random.
+
+        Of several processes each counts on from the seed by the environments of those before it, as a vector
+        environment does: together they have the seeds of one process with all of the environments.
+        """
+        before = sum(self.env_counts[: self.processes.rank])
+        super().set_random_seed(None if seed is None else seed + before)
 
     def _check_arguments(self) -> None:
         """Make sure that the arguments that are numbers lie in their ranges, also those of a saved model.
@@ -155,18 +198,59 @@ class GradientLearner(BaseAlgorithm):
 
     def _setup_learn(self, total_timesteps: int, *args: Any, **kwargs: Any) -> tuple[int, BaseCallback]:
         check_default_dtype()  # it may have been set since the model was made
-        return super()._setup_learn(check_number("total_timesteps", total_timesteps), *args, **kwargs)
+        total_timesteps = check_number("total_timesteps", total_timesteps)
+        # Of environments that are not normalized there are none.
+        self._statistics = SharedStatistics(self._vec_normalize_env, self.processes)
+        if not self.processes.alone:
+            self._begin_together(total_timesteps)
+        return super()._setup_learn(total_timesteps, *args, **kwargs)
+
+    def _begin_together(self, total_timesteps: int) -> None:
+        """Let all processes begin with what the first one has: network, optimiser, counts, statistics.
+
+        Raises:
+            ValueError: their settings differ.
+        """
+        own = {"total_timesteps": total_timesteps, **self._common_settings()}
+        for rank, other in enumerate(self.processes.gather(own)):
+            for name, value in own.items():
+                if other.get(name) != value:
+                    raise ValueError(
+                        f"{name} must be the same in all processes, got {value} in process "
+                        f"{self.processes.rank} and {other.get(name)} in process {rank}"
+                    )
+        counts = ("num_timesteps", "_n_updates", "_episode_num")
+        policy, optimizer = self.policy, self.policy.optimizer
+        states = policy.state_dict(), optimizer.state_dict(), [getattr(self, name) for name in counts]
+        parameters, moments, numbers = self.processes.from_first(_on_cpu(states))
+        if not self.processes.first:
+            policy.load_state_dict(parameters)
+            optimizer.load_state_dict(moments)
+            for name, number in zip(counts, numbers, strict=True):
+                setattr(self, name, number)
+            if not self._custom_logger:
+                self.set_logger(Logger(folder=None, output_formats=[]))
+
+    def _common_settings(self) -> dict[str, Any]:
+        """What has to be the same in all processes."""
+        names = ("n_steps", "batch_size", "n_epochs", "target_kl", "normalize_advantage", "max_grad_norm")
+        settings: dict[str, Any] = {"the algorithm": type(self).__name__}
+        settings |= {name: getattr(self, name) for name in names if hasattr(self, name)}
+        shapes = {name: tuple(one.shape) for name, one in self.policy.state_dict().items()}
+        return {**settings, "the network": shapes}
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         check_env(env)
         return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
-    def gradient_step(self, loss: Tensor) -> float:
+    def gradient_step(self, loss: Tensor, weight: float = 1.0) -> float:
         """Change the policy's parameters by one step of its optimiser.
 
         Args:
             loss: a scalar.
+            weight: what this process's gradient counts beside those of others, such as the number of
+                environments or episodes that the loss is the mean of.
 
         Returns:
             The norm of the gradient, before it was cut to ``max_grad_norm``.
@@ -177,7 +261,7 @@ class GradientLearner(BaseAlgorithm):
         optimizer = self.policy.optimizer
         optimizer.zero_grad()
         loss.backward()
-        self.reduce_gradients()
+        self.reduce_gradients(weight)
         largest = float("inf") if self.max_grad_norm is None else self.max_grad_norm
         grad_norm = nn.utils.clip_grad_norm_(self.policy.parameters(), largest)
         if not torch.isfinite(grad_norm):
@@ -188,13 +272,24 @@ class GradientLearner(BaseAlgorithm):
         optimizer.step()
         return grad_norm.item()
 
-    def reduce_gradients(self) -> None:
+    def reduce_gradients(self, weight: float = 1.0) -> None:
         """Called when every parameter has its gradient, before that is used: here several processes average.
 
-        One process has nothing to do.
+        Args:
+            weight: of this process, see `gradient_step`.
         """
+        self.processes.average_gradients(self.policy.parameters(), weight)
 
     def _update_learning_rate(self, optimizers: list[torch.optim.Optimizer] | torch.optim.Optimizer) -> None:
         super()._update_learning_rate(optimizers)
         for group in self.policy.optimizer.param_groups:
             group["lr"] *= group.get("lr_scale", 1.0)
+
+
+def _on_cpu(value: Any) -> Any:
+    """Tensors on the CPU, in any mapping, list or tuple: other processes have other devices."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, Mapping):
+        return {key: _on_cpu(part) for key, part in value.items()}
+    return type(value)(map(_on_cpu, value)) if isinstance(value, list | tuple) else value

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
-from stable_baselines3.common.utils import configure_logger, explained_variance, obs_as_tensor
+from stable_baselines3.common.utils import configure_logger, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from torch import Tensor, nn
@@ -42,6 +45,10 @@ _WITHOUT_MASKS = (
     "Give it get_action_masks(env) of sb3_contrib.common.maskable.utils, and evaluate with MaskedAgent and "
     "MaskedEvalCallback of plastic_rl.training"
 )
+
+
+# What an info tells of an episode that has ended.
+_EPISODE_KEYS = ("episode", "is_success")
 
 
 class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
@@ -78,6 +85,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         self._check_arguments()
+        self._count_envs()  # a loaded model has others
         super()._setup_model()
         # The state before the next step, and the one before the first step of the rollout in the buffer.
         self._state: PolicyState | None = None
@@ -86,6 +94,11 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         self._masks: RolloutMasks | None = None
         # Last observations of the episodes that ended in a rollout of Stable-Baselines3's own.
         self._ended: list[LastObservation] = []
+        # Infos of the episodes that have ended in the present rollout, and when: with several processes they
+        # are shared at its end.
+        self._ended_infos: list[tuple[int, dict[str, Any]]] = []
+        # Those of all of them in the last rollout; None in a single one, where every step tells.
+        self.rollout_episodes: list[dict[str, Any]] | None = None
         # Remembers the forward pass of the last rollout, as long as that serves as the training's.
         self._recorder: RolloutRecorder | None = None
         if isinstance(self.policy, PlasticPolicy):
@@ -97,7 +110,8 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
                 self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_state", "_rollout_state", "_masks", "_recorder", "_ended"]
+        of_a_rollout = ["_state", "_rollout_state", "_masks", "_recorder", "_ended"]
+        return [*super()._excluded_save_params(), *of_a_rollout, "_ended_infos", "rollout_episodes"]
 
     def _setup_learn(
         self,
@@ -113,6 +127,11 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         fresh = reset_num_timesteps or self._last_obs is None or self._state is None
         if self.use_masking and self.env is not None:
             check_masking(self.env, self.policy)
+        if not self.processes.alone and not isinstance(self.policy, PlasticPolicy):
+            raise ValueError(
+                f"several processes train a PlasticPolicy, got {type(self.policy).__name__}: "
+                "give distributed=False to train alone"
+            )
         prepared = super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
@@ -133,7 +152,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         try:
-            with self._threads():
+            with self._threads(), self.processes.announced():
                 self.update(self.policy, self.last_rollout())
         except ValueError:
             # What made the gradient infinite may be in the memory: a later learn() starts new episodes.
@@ -155,12 +174,28 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         masks = None if self._masks is None else self._masks.kept
         return Rollout.from_buffer(self.rollout_buffer, self._rollout_state, self._recorder, masks)
 
-    def record_update(self, policy: PlasticPolicy) -> None:
-        """Log what every algorithm logs after an update."""
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+    def record_update(self, policy: PlasticPolicy, means: Mapping[str, float] | None = None) -> None:
+        """Log what every algorithm logs after an update.
+
+        Args:
+            policy: that was updated.
+            means: what else is logged under ``train/``, by name: means over the environments of this process.
+                Logged are those over all processes.
+        """
         buffer = self.rollout_buffer
-        explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        errors, returns = buffer.returns - buffer.values, buffer.returns
+        parts = {
+            name: (float(values.mean(dtype=np.float64)), float(np.square(values, dtype=np.float64).mean()))
+            for name, values in (("error", errors), ("return", returns))
+        }
+        own = {f"{name} {i}": mean for name, pair in parts.items() for i, mean in enumerate(pair)}
+        found = self.processes.means({**(means or {}), **own}, self.n_envs)
+        left, whole = (found.pop(f"{name} 1") - found.pop(f"{name} 0") ** 2 for name in parts)
+        explained = 1 - left / whole if whole > 0 else float("nan")
         self.logger.record("train/explained_variance", explained)
+        for name, mean in found.items():
+            self.logger.record(f"train/{name}", mean)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         if hasattr(policy, "log_std"):
             self.logger.record("train/std", torch.exp(policy.log_std).mean().item())
         eta = getattr(policy.core, "eta", None)
@@ -197,10 +232,17 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
                 ended = self._ended if can_be_bad(self.observation_space) else []
                 self._ended = []
                 self._refuse_bad_numbers(rollout_buffer, rollout_buffer.pos, ended, cause=error)
-        with self._threads():
+        with self._threads(), self.processes.announced():
             return self._collect(self.policy, env, callback, rollout_buffer, n_rollout_steps)
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        if isinstance(self.policy, PlasticPolicy) and not self.processes.alone:
+            assert dones is not None
+            self._ended_infos += [
+                (self.num_timesteps, {key: infos[i][key] for key in _EPISODE_KEYS if key in infos[i]})
+                for i in np.flatnonzero(dones).tolist()
+            ]
+            return
         super()._update_info_buffer(infos, dones)
         if dones is None or isinstance(self.policy, PlasticPolicy):
             return
@@ -209,6 +251,21 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
             last = infos[i].get("terminal_observation")
             if last is not None:
                 self._ended.append(LastObservation(self.rollout_buffer.pos + 1, i, last))
+
+    def _share(self, go_on: bool) -> bool:
+        """Let all processes know of the episodes that have ended in any; whether all of them go on."""
+        if self.processes.alone:
+            return go_on
+        shared = self.processes.gather((go_on, self._ended_infos))
+        self._ended_infos = []
+        # As one process would have seen them: step by step.
+        ended = sorted(chain.from_iterable(infos for _, infos in shared), key=itemgetter(0))
+        over = np.array([True])
+        for _, info in ended:
+            super()._update_info_buffer([info], over)
+        self.rollout_episodes = [info["episode"] for _, info in ended if "episode" in info]
+        self._statistics.merge()
+        return all(others_go_on for others_go_on, _ in shared)
 
     def _threads(self) -> AbstractContextManager[None]:
         """Torch in one thread: the operator has its own, and beside it only convolutions are worth more."""
@@ -233,7 +290,8 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         self._masks = masks = RolloutMasks(env, n_rollout_steps, self.device, self.use_masking)
         pending = torch.zeros(env.num_envs)
         ended: list[LastObservation] = []
-        check_last = can_be_bad(self.observation_space)
+        go_on = True
+        self.rollout_episodes = None if self.processes.alone else []
         callback.on_rollout_start()
         # After the callback: a training that is saved there, and goes on, draws the same noise.
         if self.use_sde:
@@ -263,21 +321,20 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
                     # Neither a policy nor an environment need bear what is no number.
                     self._refuse_bad_numbers(rollout_buffer, n_steps, ended, obs, error)
                     raise
-                self.num_timesteps += env.num_envs
+                self.num_timesteps += self.total_envs
                 # Before the callback, which may end the rollout here: a later learn() goes on from this step.
                 self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
                 if recorder is None:
                     self._state = state
 
                 callback.update_locals(locals())
-                if not callback.on_step():
-                    return False
+                go_on = callback.on_step()
+                if not go_on:
+                    break
                 self._update_info_buffer(infos, dones)
                 over: list[int] = np.flatnonzero(dones).tolist()
                 over = [i for i in over if infos[i].get("terminal_observation") is not None]
-                if over and check_last:
-                    step = n_steps + 1
-                    ended += [LastObservation(step, i, infos[i]["terminal_observation"]) for i in over]
+                ended += self._last_observations(n_steps + 1, over, infos)
                 self._bootstrap_truncated(rewards, over, infos, recorder)
                 if isinstance(self.action_space, spaces.Discrete):
                     actions = actions.reshape(-1, 1)
@@ -287,6 +344,8 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
             if recorder is not None:
                 self._state = recorder.state
 
+        if not self._share(go_on):
+            return False
         self._refuse_bad_numbers(rollout_buffer, n_rollout_steps, ended)
         with torch.no_grad():
             if recorder is not None:
@@ -297,6 +356,14 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _last_observations(
+        self, step: int, over: list[int], infos: list[dict[str, Any]]
+    ) -> list[LastObservation]:
+        """Those of the episodes that have ended in these environments, if they may be no numbers."""
+        if not over or not can_be_bad(self.observation_space):
+            return []
+        return [LastObservation(step, i, infos[i]["terminal_observation"]) for i in over]
 
     def _step_envs(self, env: VecEnv, actions: np.ndarray) -> VecEnvStepReturn:
         try:

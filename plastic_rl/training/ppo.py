@@ -65,6 +65,9 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
         _init_setup_model: whether the network is built at once.
         use_masking: whether an environment with a method ``action_masks()`` is asked which actions it allows
             (Discrete, MultiDiscrete and MultiBinary; see ``plastic_rl.policies.masking``).
+        distributed: whether processes that were started together (``torchrun``) train one network, each with
+            ``env`` as its share of the environments; None takes the processes that it finds. ``batch_size``
+            then counts the steps of all of them.
 
     Raises:
         ValueError: an argument outside its range, named.
@@ -100,6 +103,7 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
         _init_setup_model: bool = True,
         *,
         use_masking: bool = True,
+        distributed: bool | None = None,
     ) -> None:
         n_steps = check_number("n_steps", n_steps)
         super().__init__(
@@ -130,6 +134,7 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
             device=device,
             seed=seed,
             _init_setup_model=False,
+            distributed=distributed,
         )
         self.normalize_advantage = normalize_advantage
         self.use_masking = use_masking
@@ -137,19 +142,32 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
         if issubclass(self.policy_class, PlasticPolicy):
             if batch_size is not None:
                 self.batch_size = _check_batch_size(
-                    batch_size, n_steps, math.inf if self.env is None else self.n_envs
+                    batch_size, n_steps, math.inf if self.env is None else self.total_envs
                 )
         elif batch_size is None:
             self.batch_size = _MEMORYLESS_BATCH
         if _init_setup_model:
             self._setup_model()
 
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        if self.env is not None and isinstance(self.policy, PlasticPolicy):
+            fewest = min(self.env_counts)
+            if self.n_minibatches > fewest:
+                raise ValueError(
+                    f"batch_size must leave each process an environment in every minibatch, got "
+                    f"{self.batch_size}: {self.n_minibatches} minibatches, but one process has only {fewest} "
+                    f"of the {self.total_envs} environments"
+                )
+
     @property
     def n_minibatches(self) -> int:
-        """Minibatches in an epoch: groups of environments."""
+        """Minibatches in an epoch: groups of environments, some of every process in each."""
         given: int | None = self.batch_size
-        group = max(1, self.n_envs // 4) if given is None else given // self.n_steps
-        return math.ceil(self.n_envs / group)
+        if given is None:
+            group = max(1, self.total_envs // 4)
+            return min(math.ceil(self.total_envs / group), *self.env_counts)
+        return math.ceil(self.total_envs / (given // self.n_steps))
 
     def update(self, policy: PlasticPolicy, rollout: Rollout) -> None:
         """Go over the rollout ``n_epochs`` times, one gradient step for each group of environments."""
@@ -164,8 +182,8 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
             for group in rollout.split(self.n_minibatches):
                 values, log_prob, entropy = group.evaluate(policy)
                 advantages = group.advantages
-                if self.normalize_advantage and advantages.numel() > 1:
-                    advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+                if self.normalize_advantage:
+                    advantages = self.processes.normalized(advantages)
 
                 log_ratio = log_prob - group.old_log_prob
                 ratio = log_ratio.exp()
@@ -182,6 +200,9 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
                 with torch.no_grad():
                     # The estimate of the divergence that has no bias and little variance.
                     approx_kl = (ratio - 1 - log_ratio).mean().item()
+                    if self.target_kl is not None:
+                        # All processes end the update at the same step.
+                        approx_kl = self.processes.means({"kl": approx_kl}, group.n_envs)["kl"]
                     seen["clip_fraction"].append(((ratio - 1).abs() > clip_range).float().mean().item())
                 seen["approx_kl"].append(approx_kl)
                 seen["policy_gradient_loss"].append(policy_loss.item())
@@ -194,16 +215,13 @@ class PlasticPPO(PlasticOnPolicyAlgorithm, PPO):
                             f"Epoch {epoch} ends the update: approximate divergence {approx_kl:.3f}"
                         )
                     break
-                seen["grad_norm"].append(self.gradient_step(loss))
+                seen["grad_norm"].append(self.gradient_step(loss, group.n_envs))
             self._n_updates += 1
             if not go_on:
                 break
 
-        self.record_update(policy)
-        for name, numbers in seen.items():
-            if numbers:
-                self.logger.record(f"train/{name}", float(np.mean(numbers)))
-        self.logger.record("train/loss", loss.item())
+        means = {name: float(np.mean(numbers)) for name, numbers in seen.items() if numbers}
+        self.record_update(policy, {**means, "loss": loss.item()})
         self.logger.record("train/clip_range", clip_range)
         if clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", clip_range_vf)

@@ -73,6 +73,8 @@ class SupervisedMetaLearner(GradientLearner):
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda``, ...
         _init_setup_model: whether the network is built at once.
+        distributed: whether processes that were started together (``torchrun``) train one network, each on
+            its share of the ``batch_size``; None takes the processes that it finds.
 
     Raises:
         ValueError: an argument outside its range, or an environment whose episodes come from no task.
@@ -103,6 +105,8 @@ class SupervisedMetaLearner(GradientLearner):
         seed: int | None = None,
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
+        *,
+        distributed: bool | None = None,
     ) -> None:
         if isinstance(policy, str) and policy not in self.policy_aliases:
             raise ValueError(f"policy must be one of {', '.join(self.policy_aliases)}, got {policy!r}")
@@ -117,6 +121,7 @@ class SupervisedMetaLearner(GradientLearner):
             device=device,
             support_multi_env=True,
             seed=seed,
+            distributed=distributed,
         )
         self.batch_size = batch_size
         self.max_grad_norm = max_grad_norm
@@ -134,6 +139,8 @@ class SupervisedMetaLearner(GradientLearner):
 
     def _setup_model(self) -> None:
         self._check_arguments()
+        self._count_envs()  # a loaded model has others
+        self.processes.share("batch_size", self.batch_size)
         if not issubclass(self.policy_class, SupervisedPolicy):
             raise ValueError(
                 f"policy must be a subclass of SupervisedPolicy, got {self.policy_class.__name__}"
@@ -159,7 +166,7 @@ class SupervisedMetaLearner(GradientLearner):
         """Seed everything random: Python, NumPy, torch, the environment and the drawing of episodes."""
         super().set_random_seed(seed)
         if seed is not None:
-            self.episode_rng = np.random.default_rng(seed)
+            self.episode_rng = np.random.default_rng(seed + self.processes.rank)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_loss"]
@@ -209,16 +216,20 @@ class SupervisedMetaLearner(GradientLearner):
         while go_on and self.num_timesteps < total_timesteps:
             callback.on_rollout_start()
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
-            episodes = task.sample_episodes(self.batch_size, self.episode_rng, **(self.sample_kwargs or {}))
-            actions = self.train(episodes)
-            seconds = (time.time_ns() - self.start_time) / 1e9
-            rewards, infos = score_episodes(task, episodes, actions, seconds)
+            with self.processes.announced():
+                own = self.processes.share("batch_size", self.batch_size)
+                episodes = task.sample_episodes(own, self.episode_rng, **(self.sample_kwargs or {}))
+                actions = self.train(episodes)
+                seconds = (time.time_ns() - self.start_time) / 1e9
+                scores = self.processes.gather(score_episodes(task, episodes, actions, seconds))
+            rewards = np.concatenate([rewards for rewards, _ in scores])
+            infos = [info for _, infos in scores for info in infos]
             dones = np.ones(len(infos), dtype=bool)
             self.num_timesteps += len(infos) * task.episode_length
             self._episode_num += len(infos)
             self._update_info_buffer(infos, dones)
             callback.update_locals(locals())
-            go_on = callback.on_step()
+            go_on = not self.processes.any(not callback.on_step())
             callback.on_rollout_end()
             iteration += 1
             if log_interval and iteration % log_interval == 0:
@@ -239,10 +250,11 @@ class SupervisedMetaLearner(GradientLearner):
         self._update_learning_rate(self.policy.optimizer)
         outputs = self.policy(to_tensors(episodes.observations, self.device))
         loss = self._loss(outputs, self._targets(episodes))
-        grad_norm = self.gradient_step(loss)
+        grad_norm = self.gradient_step(loss, len(outputs))
         self._n_updates += 1
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-        self.logger.record_mean("train/loss", loss.item())
+        found = self.processes.means({"loss": loss.item()}, len(outputs))
+        self.logger.record_mean("train/loss", found["loss"])
         self.logger.record("train/grad_norm", grad_norm)
         eta = getattr(self.policy.network, "eta", None)
         if eta is not None:
@@ -252,7 +264,7 @@ class SupervisedMetaLearner(GradientLearner):
     def describe(self) -> Description:
         """What commands need to know of this algorithm."""
         return Description(
-            batches=f"batches of {self.batch_size} episodes",
+            batches=f"batches of {self.batch_size} episodes{self.processes}",
             # A hundred times as quick as stepping: what counts is the number of updates.
             log_interval=10,
             whole_episodes=True,

@@ -55,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=_COMMANDS)
     parser.add_argument("options", nargs=argparse.REMAINDER, help="those of the command in RL-Zoo")
     arguments = parser.parse_args(argv)
+    if os.environ.get("RANK") and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return _fail("RL-Zoo trains in one process: torchrun is for plastic-rl train")
     # As for plastic-rl: torch's threads would spin while they wait. It is read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     command, options = arguments.command, arguments.options

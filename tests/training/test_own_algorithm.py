@@ -110,7 +110,7 @@ def test_as_many_groups_as_there_are_environments(recall, n_groups):
 
 def test_gradients_can_be_averaged_before_they_are_used(recall):
     class Doubled(Clipped):
-        def reduce_gradients(self):
+        def reduce_gradients(self, weight=1.0):
             self.seen = [p.grad.clone() for p in self.policy.parameters() if p.grad is not None]
             for parameter in self.policy.parameters():
                 if parameter.grad is not None:

@@ -124,7 +124,7 @@ def test_minibatches_are_groups_of_environments(n_envs, batch_size, expected):
     model = make(cartpoles(n_envs), batch_size=batch_size)
     assert model.n_minibatches == expected
     steps = []
-    model.gradient_step = lambda loss: float(len(steps)) if steps.append(loss) else 0.0
+    model.gradient_step = lambda loss, weight: float(len(steps)) if steps.append(loss) else 0.0
     model.learn(16 * n_envs)
     assert len(steps) == expected * 2
 
