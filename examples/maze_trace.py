@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 import plastic_rl
-from plastic_rl.analysis.lifetime import Ablation, Lifetimes, record_lifetimes
+from plastic_rl.analysis.lesions import wipe
+from plastic_rl.analysis.lifetime import Lifetimes, record_lifetimes
 from plastic_rl.analysis.playback import save_gif
 from plastic_rl.analysis.plots import (
     lifetime_curves,
@@ -68,10 +69,10 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
 
     model = train(args.seed, args.timesteps)
-    conditions = {"trace left alone": None, "trace wiped": Ablation("wipe")}
+    conditions = {"trace left alone": [], "trace wiped": [wipe()]}
     groups = {
-        name: record_lifetimes(model, ENV_ID, episodes=args.lifetimes, ablation=ablation)
-        for name, ablation in conditions.items()
+        name: record_lifetimes(model, ENV_ID, episodes=args.lifetimes, lesions=lesions)
+        for name, lesions in conditions.items()
     }
     for name, lives in groups.items():
         low, high = mean_interval(lives.returns)

@@ -19,6 +19,7 @@ SHORTENED = {
     "contextual_bandit": ["--timesteps", "3000", "--lifetimes", "8"],
     "custom_environment": ["--timesteps", "1000", "--episodes", "8"],
     "lifetime_bandit": ["--timesteps", "300", "--seeds", "0", "--lifetimes", "4"],
+    "match_activity": ["--timesteps", "2000", "--trials", "40", "--silenced", "3"],
     "maze_trace": ["--timesteps", "1000", "--lifetimes", "2", "--output", "pictures"],
     "own_core": ["--timesteps", "400"],
     "transfer_core": [],
@@ -115,6 +116,16 @@ def test_maze_trace(
     assert re.search(r"trace wiped: mean return -?[\d.]+", out)
     assert "lifetime.png, trace.gif, trace.png" in out
     assert all(path.stat().st_size > 10_000 for path in (tmp_path / "pictures").iterdir())
+
+
+def test_match_activity(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("match_activity", monkeypatch)
+    rows = re.findall(r"^(.*): [\d.]+% right", capsys.readouterr().out, re.M)
+    assert rows == ["intact", "trace wiped in the delay", "3 units silenced"]
+    assert (tmp_path / "match_activity.png").stat().st_size > 10_000
 
 
 def test_moments_are_before_and_after_hits() -> None:

@@ -29,7 +29,8 @@ from rich.progress import track
 import plastic_rl
 from benchmarks.science.sweep import markdown_table
 from plastic_rl.analysis import plots
-from plastic_rl.analysis.lifetime import Ablation, Lifetimes, record_lifetimes
+from plastic_rl.analysis.lesions import Lesion, freeze, wipe, wipe_once
+from plastic_rl.analysis.lifetime import Lifetimes, record_lifetimes
 from plastic_rl.analysis.playback import save_gif
 from plastic_rl.analysis.plots import trace_animation
 from plastic_rl.analysis.plots.style import picture
@@ -43,15 +44,15 @@ BEST_RETURN = 7.52
 
 INTACT = "intact"
 EVERY_STEP = "wiped before every step"
-ABLATIONS: dict[str, Ablation | None] = {
-    INTACT: None,
-    EVERY_STEP: Ablation("wipe"),
-    "frozen after the first hit": Ablation("freeze", "first_hit"),
-    "wiped once after the first hit": Ablation("wipe_once", "first_hit"),
-    "wiped before every step after the first hit": Ablation("wipe", "first_hit"),
-    "frozen at mid-lifetime": Ablation("freeze", STEPS // 2),
-    "wiped once at mid-lifetime": Ablation("wipe_once", STEPS // 2),
-    "wiped before every step from mid-lifetime on": Ablation("wipe", STEPS // 2),
+ABLATIONS: dict[str, list[Lesion]] = {
+    INTACT: [],
+    EVERY_STEP: [wipe()],
+    "frozen after the first hit": [freeze("first_hit")],
+    "wiped once after the first hit": [wipe_once("first_hit")],
+    "wiped before every step after the first hit": [wipe("first_hit")],
+    "frozen at mid-lifetime": [freeze(STEPS // 2)],
+    "wiped once at mid-lifetime": [wipe_once(STEPS // 2)],
+    "wiped before every step from mid-lifetime on": [wipe(STEPS // 2)],
 }
 
 
@@ -163,9 +164,9 @@ def main() -> None:
             episodes=arguments.episodes,
             seed=arguments.seed,
             deterministic=arguments.deterministic,
-            ablation=ablation,
+            lesions=lesions,
         )
-        for name, ablation in track(ABLATIONS.items(), "lifetimes", console=Console(stderr=True))
+        for name, lesions in track(ABLATIONS.items(), "lifetimes", console=Console(stderr=True))
     }
     seed, lives = typical_lifetime(model, env_id, arguments.deterministic)
     assert lives.traces is not None

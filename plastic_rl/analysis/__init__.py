@@ -1,1 +1,20 @@
-"""The study of trained agents: lifetimes, lesions, pictures."""
+"""The study of trained agents: activity, lifetimes, lesions, pictures."""
+
+from plastic_rl.analysis.activity import Activity, record_activity
+from plastic_rl.analysis.lesions import Lesion, clamp, freeze, silence, wipe, wipe_once
+from plastic_rl.analysis.lifetime import Lifetimes, record_lifetimes
+from plastic_rl.analysis.selectivity import selectivity
+
+__all__ = [
+    "Activity",
+    "Lesion",
+    "Lifetimes",
+    "clamp",
+    "freeze",
+    "record_activity",
+    "record_lifetimes",
+    "selectivity",
+    "silence",
+    "wipe",
+    "wipe_once",
+]

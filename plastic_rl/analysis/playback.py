@@ -23,6 +23,7 @@ class Step(NamedTuple):
     """What one step brought in each of B environments.
 
     Attributes:
+        actions: (B, ...).
         rewards: (B,).
         starts: (B,) bool, where an episode has ended, so that the next step starts another with an empty
             memory. Entries that are set to true before the next step empty the memory there, too.
@@ -30,6 +31,7 @@ class Step(NamedTuple):
         state: the recurrent state that the agent has after it, as ``predict`` returned it.
     """
 
+    actions: np.ndarray
     rewards: np.ndarray
     starts: np.ndarray
     infos: list[dict[str, Any]]
@@ -65,7 +67,7 @@ def play(
             before(t, observations, state)
         actions, state = agent.predict(observations, state, starts, deterministic)
         observations, rewards, starts, infos = env.step(actions)
-        yield Step(rewards, starts, infos, state)
+        yield Step(actions, rewards, starts, infos, state)
 
 
 class Episode(NamedTuple):

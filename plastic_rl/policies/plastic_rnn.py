@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
@@ -12,12 +13,14 @@ from plastic_rl.arguments import check_count
 from plastic_rl.ops.plastic_rnn import (
     Backend,
     PlasticState,
+    gate_values,
     get_cell,
     get_rule,
     initial_state,
     plastic_rnn,
     plastic_rnn_step_,
 )
+from plastic_rl.ops.plastic_rnn.reference import step as reference_step
 from plastic_rl.policies.connections import PlasticWeights
 from plastic_rl.policies.core_options import CoreArguments, CoreOptions
 from plastic_rl.policies.core_recorder import PlasticRecorder
@@ -120,19 +123,54 @@ class PlasticRNN(PlasticWeights):
         episode_start: (B,)
         returns: y (B, N), new state
         """
+        return self.clamped_step(features, state, episode_start, None)
+
+    def clamped_step(
+        self,
+        features: Tensor,
+        state: PlasticState,
+        episode_start: Tensor | None,
+        clamp: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Tensor, PlasticState]:
+        """`step` with neurons that are held. clamp: values (B, N) and mask (B, N), true where they are."""
         with torch.no_grad():
             state, x, params = state.clone(), self.drive(features), self.params()
-            y = plastic_rnn_step_(x, params, state, episode_start, backend=self.backend)
+            y = plastic_rnn_step_(x, params, state, episode_start, clamp=clamp, backend=self.backend)
             for _ in range(self.runs - 1):
-                y = plastic_rnn_step_(x, params, state, backend=self.backend)
+                y = plastic_rnn_step_(x, params, state, clamp=clamp, backend=self.backend)
         return y, state
+
+    def gates(
+        self,
+        features: Tensor,
+        state: PlasticState,
+        episode_start: Tensor | None = None,
+        clamp: tuple[Tensor, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """How far the gates are open in a step, (B, N) in (0, 1) by name: r and z, or i, f and o.
+
+        With several runs for each input these are the gates of the last; an ``rnn`` has none. For the
+        arguments see `clamped_step`.
+        """
+        with torch.no_grad():
+            x, params = self.drive(features), self.params()
+            if episode_start is not None:
+                state = state.zeroed(episode_start.bool())
+            for _ in range(self.runs - 1):
+                state = reference_step(x, params, state, clamp)
+            if params.core_steps > 1:
+                before_last = replace(params, core_steps=params.core_steps - 1)
+                state = reference_step(x, before_last, state, clamp)
+            return gate_values(x, state.hidden, params)
 
     def recorder(self, n_steps: int) -> PlasticRecorder | None:
         """Records rollouts of so many steps; None where a subclass runs in a way of its own."""
-        plain = all(
-            getattr(type(self), name) is getattr(PlasticRNN, name) for name in ("forward", "step", "params")
-        )
-        return PlasticRecorder(self, n_steps) if plain else None
+        return PlasticRecorder(self, n_steps) if self.runs_plainly() else None
+
+    def runs_plainly(self) -> bool:
+        """Whether a subclass leaves the ways in which the core runs as they are."""
+        names = ("forward", "step", "params")
+        return all(getattr(type(self), name) is getattr(PlasticRNN, name) for name in names)
 
     def kind(self) -> dict[str, Any]:
         """What two cores must have in common for the weights of one to mean the same in the other."""

@@ -2,7 +2,14 @@
 
 from plastic_rl.ops.plastic_rnn.api import initial_state, plastic_rnn, plastic_rnn_step_
 from plastic_rl.ops.plastic_rnn.backends import BACKENDS, backend_names
-from plastic_rl.ops.plastic_rnn.cells import CELLS, CellDefinition, drive_size, get_cell, state_shapes
+from plastic_rl.ops.plastic_rnn.cells import (
+    CELLS,
+    CellDefinition,
+    drive_size,
+    gate_values,
+    get_cell,
+    state_shapes,
+)
 from plastic_rl.ops.plastic_rnn.protocols import OperatorBackend, Refusal, Tape
 from plastic_rl.ops.plastic_rnn.recording import Recording, plastic_rnn_replay
 from plastic_rl.ops.plastic_rnn.rules import (
@@ -52,6 +59,7 @@ __all__ = [
     "backend_names",
     "batch_size",
     "drive_size",
+    "gate_values",
     "get_cell",
     "get_rule",
     "initial_state",

@@ -45,6 +45,7 @@ class CellDefinition:
         step: from the drive x (B, G N), the plastic read-out u (B, N), the gates' recurrent products h W
             (B, (G - 1) N) and the state before.
         parts: the G parts of the drive, in the order of their blocks of N columns.
+        candidate: which of them is the candidate's; the others are gates.
         reset_bias: whether ``b_u`` is part of it.
         memory: whether the state has a ``cell``.
         code: the number by which the fused kernels know the cell, None where they do not.
@@ -53,6 +54,7 @@ class CellDefinition:
     name: str
     step: CellStep
     parts: tuple[str, ...]
+    candidate: str
     reset_bias: bool = False
     memory: bool = False
     code: int | None = None
@@ -98,9 +100,9 @@ def lstm(x: Tensor, u: Tensor, gates: Tensor, before: PlasticState, params: Plas
 CELLS: dict[str, CellDefinition] = {
     definition.name: definition
     for definition in (
-        CellDefinition("rnn", rnn, ("x",), code=0),
-        CellDefinition("gru", gru, ("r", "z", "n"), reset_bias=True, code=1),
-        CellDefinition("lstm", lstm, ("i", "f", "g", "o"), memory=True, code=2),
+        CellDefinition("rnn", rnn, ("x",), "x", code=0),
+        CellDefinition("gru", gru, ("r", "z", "n"), "n", reset_bias=True, code=1),
+        CellDefinition("lstm", lstm, ("i", "f", "g", "o"), "g", memory=True, code=2),
     )
 }
 
@@ -114,6 +116,21 @@ def get_cell(cell: Cell, argument: str = "cell") -> CellDefinition:
     if cell not in CELLS:
         raise ValueError(f"{argument} must be one of {', '.join(CELLS)}, got {cell!r}")
     return CELLS[cell]
+
+
+def gate_values(x: Tensor, hidden: Tensor, params: PlasticParams) -> dict[str, Tensor]:
+    """How far each gate of a cell is open, (B, N) in (0, 1) by its name; none in the cell ``rnn``.
+
+    x: (B, G N), the drive
+    hidden: (B, N), the hidden state before
+    """
+    cell = get_cell(params.cell)
+    if params.w_gates is None:
+        return {}
+    drives = dict(zip(cell.parts, x.chunk(len(cell.parts), dim=-1), strict=True))
+    names = [name for name in cell.parts if name != cell.candidate]
+    recurrent = (hidden @ params.w_gates).chunk(cell.gates, dim=-1)
+    return {name: torch.sigmoid(drives[name] + part) for name, part in zip(names, recurrent, strict=True)}
 
 
 def drive_size(params: PlasticParams) -> int:
