@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from plastic_rl.arguments import check_count
-from plastic_rl.ops.plastic_rnn import backends, checks
-from plastic_rl.ops.plastic_rnn.cells import state_shapes
+from plastic_rl.ops.plastic_rnn import backends, checks, library
+from plastic_rl.ops.plastic_rnn.cells import zeros
 from plastic_rl.ops.plastic_rnn.types import Backend, PlasticParams, PlasticState
 
 
@@ -22,8 +22,7 @@ def initial_state(params: PlasticParams, batch_size: int) -> PlasticState:
         ValueError: batch_size below 1, or parameters that do not fit their rule.
     """
     checks.check_params(params)
-    shapes = state_shapes(params, check_count("batch_size", batch_size))
-    return PlasticState(**{name: params.w.new_zeros(shape) for name, shape in shapes.items()})
+    return zeros(params, check_count("batch_size", batch_size))
 
 
 def plastic_rnn(
@@ -40,6 +39,8 @@ def plastic_rnn(
 
     Gradients flow to ``x``, to every tensor of ``params`` and to the incoming ``state``, and back from the
     outgoing one, so calls chain. Truncating back-propagation through time is the caller's ``state.detach()``.
+    Inside ``torch.autocast`` it runs in float32. ``torch.compile`` and ``torch.export`` take it as one node,
+    whose backward pass runs it once more, and the backend ``reference`` as the nodes that it is made of.
 
     Args:
         x: (T, B, N), input drive of every neuron. Of a gated cell (T, B, G N), N for each of its parts: r, z,
@@ -63,10 +64,16 @@ def plastic_rnn(
         ValueError: a wrong shape, dtype, device or a non-finite value, named.
         RuntimeError: an explicit backend that cannot run here, with the reason.
     """
+    if torch.is_autocast_enabled(x.device.type):
+        with torch.autocast(x.device.type, enabled=False):
+            starts, x = episode_starts, _full(x)
+            return plastic_rnn(x, params, state, starts, clamp=clamp, repeats=repeats, backend=backend)
+    if torch.compiler.is_compiling():
+        return library.sequence(x, params, state, episode_starts, clamp, repeats, backend)
     chosen = backends.choose_backend(backend, x, params)
     checks.check_sequence(x, params, state, episode_starts, clamp, repeats)
     if state is None:
-        state = initial_state(params, x.shape[1])
+        state = zeros(params, x.shape[1])
     if episode_starts is not None:
         episode_starts = episode_starts.bool()
     return chosen.sequence(x, params, state, episode_starts, clamp, repeats)
@@ -98,8 +105,18 @@ def plastic_rnn_step_(
         ValueError: a wrong shape, dtype or device, named. Values are not looked at: acting must be quick.
         RuntimeError: an explicit backend that cannot run here, with the reason.
     """
+    if torch.is_autocast_enabled(x.device.type):
+        with torch.autocast(x.device.type, enabled=False):
+            return plastic_rnn_step_(_full(x), params, state, episode_start, clamp=clamp, backend=backend)
+    if torch.compiler.is_compiling():
+        return library.step_(x, params, state, episode_start, clamp, backend)
     chosen = backends.choose_backend(backend, x, params)
     checks.check_step(x, params, state, episode_start, clamp)
     if episode_start is not None and episode_start.dtype != torch.bool:
         episode_start = episode_start.bool()
     return chosen.step(x, params, state, episode_start, clamp)
+
+
+def _full(x: Tensor) -> Tensor:
+    """The drive as it was before autocast made it narrower: what is added to a trace is small beside it."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

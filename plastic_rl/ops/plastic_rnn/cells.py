@@ -149,3 +149,9 @@ def state_shapes(params: PlasticParams, batch_size: int) -> dict[str, tuple[int,
         "cell": (batch_size, n if get_cell(params.cell).memory else 0),
         "eligibility": (batch_size, k, k),
     }
+
+
+def zeros(params: PlasticParams, batch_size: int) -> PlasticState:
+    """The state at the start of an episode."""
+    shapes = state_shapes(params, batch_size)
+    return PlasticState(**{name: params.w.new_zeros(shape) for name, shape in shapes.items()})

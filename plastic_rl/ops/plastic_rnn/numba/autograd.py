@@ -157,9 +157,10 @@ class _Plastic(torch.autograd.Function):
         prepared = memory.prepare(call.params)
         plan = memory.plan(call.params, call.values.numpy(), call.counts)
         y, trace_out, history = _forward(call, inputs, prepared, plan, keep=True)
-        ctx.save_for_backward(inputs.hidden, call.starts, y, call.masks)
+        # All that is large is saved as a tensor: torch.utils.checkpoint lets go of it, and computes it again.
+        large = torch.from_numpy(history.traces), torch.from_numpy(history.recalls)
+        ctx.save_for_backward(inputs.hidden, call.starts, y, call.masks, *large)
         ctx.prepared, ctx.params = prepared, call.params
-        ctx.traces, ctx.recalls = history.traces, history.recalls
         ctx.plan, ctx.counts = plan, call.counts
         ctx.set_materialize_grads(False)
         return y, y[-1].clone(), trace_out
@@ -167,8 +168,8 @@ class _Plastic(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outgoing: Tensor | None) -> tuple[Tensor | None, ...]:
-        hidden, starts, y, masks = ctx.saved_tensors
-        history = _history(hidden, starts, y, ctx.recalls, ctx.traces, ctx.plan, ctx.counts)
+        hidden, starts, y, masks, traces, recalls = ctx.saved_tensors
+        history = _history(hidden, starts, y, recalls.numpy(), traces.numpy(), ctx.plan, ctx.counts)
         result = gradients(
             ctx.params,
             ctx.prepared,

@@ -5,6 +5,7 @@ This module imports numba: it is imported only when the backend is used.
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import logging
@@ -23,17 +24,35 @@ from plastic_rl.ops.plastic_rnn.rules import ACTIVATIONS, RULES
 logger = logging.getLogger(__name__)
 
 
-def _digest() -> str:
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+@functools.cache
+def _digest(module: str) -> str:
+    """Names what a module's compiled functions are made from.
+
+    Numba notices when a compiled function's file has changed, but not when a file that it takes functions or
+    numbers from has.
+    """
     tables: tuple[dict[str, Any], ...] = (RULES, ACTIVATIONS, CELLS)
     codes = [(name, definition.code) for table in tables for name, definition in table.items()]
-    parts = [source.read_bytes() for source in sources] + [repr(codes).encode()]
+    parts = [source.read_bytes() for source in sorted(sources(module))] + [repr(codes).encode()]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:8]
 
 
-# Numba notices when a compiled function's file has changed, but not when a file that it takes functions or
-# numbers from has.
-SOURCES = _digest()
+def sources(module: str) -> set[Path]:
+    """The files in this folder that a module is made from: its own, and those that it imports, and so on."""
+    package, _, _ = __name__.rpartition(".")
+    found: set[Path] = set()
+    left = [module]
+    while left:
+        path = Path(__file__).with_name(left.pop().rpartition(".")[2] + ".py")
+        if path in found or not path.exists():
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == package:
+                left += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                left += [node.module] if node.module.startswith(f"{package}.") else []
+    return found
 
 
 def entry(function: Callable) -> Any:
@@ -43,7 +62,7 @@ def entry(function: Callable) -> Any:
     what another has compiled for other arguments. So a process that looks for a compiled function or compiles
     it locks the others out; they find it on disk then.
     """
-    function.__qualname__ += f"_{SOURCES}"
+    function.__qualname__ += f"_{_digest(function.__module__)}"
     try:
         compiled: Any = njit(function, cache=True, nogil=True)
     except RuntimeError:

@@ -241,8 +241,17 @@ class _Gated(torch.autograd.Function):
     def forward(ctx: Any, call: Call, names: tuple[str, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
         y, final, run = _forward(call, dict(zip(names, tensors, strict=True)), keep=True)
         ctx.names = names
-        # So that a change of the state, or of y, in place is noticed.
-        ctx.save_for_backward(tensors[names.index("hidden")], tensors[names.index("cell")], y)
+        history = run.history
+        # All that is large is saved as a tensor: torch.utils.checkpoint lets go of it, and computes it again.
+        large = [
+            torch.from_numpy(array) for array in (history.recalls, history.traces, run.fired, run.seconds)
+        ]
+        # The state and y, so that a change of them in place is noticed.
+        ctx.save_for_backward(tensors[names.index("hidden")], tensors[names.index("cell")], y, *large)
+        none = memory.no_traces()
+        run = run._replace(
+            history=history._replace(y=none, recalls=none, traces=none), fired=none, seconds=none
+        )
         ctx.run = transposed(run)
         ctx.set_materialize_grads(False)
         return y, *final
@@ -250,9 +259,11 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outgoing: Tensor | None) -> tuple[Tensor | None, ...]:
-        _ = ctx.saved_tensors
+        y, recalls, traces, fired, seconds = (saved.detach().numpy() for saved in ctx.saved_tensors[2:])
+        history = ctx.run.history._replace(y=y, recalls=recalls, traces=traces)
+        run = ctx.run._replace(history=history, fired=fired, seconds=seconds)
         wanted = dict(zip(ctx.names, ctx.needs_input_grad[2:], strict=True))
-        found = gradients(ctx.run, outgoing, with_trace=wanted["trace"] or wanted["eligibility"])
+        found = gradients(run, outgoing, with_trace=wanted["trace"] or wanted["eligibility"])
         return None, None, *(found[name] if wanted[name] else None for name in ctx.names)
 
 
