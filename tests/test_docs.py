@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
-from plastic_rl.cli.main import _parser
+from plastic_rl.cli.main import make_parser
 from plastic_rl.ops.plastic_rnn import rules
 from plastic_rl.tracking.options import TRACKERS
 
@@ -92,7 +92,7 @@ def test_commands_exist(page, read_blocks):
             for command in line.split("&&"):
                 words = shlex.split(command, comments=True)
                 if words and Path(words[0]).name == "plastic-rl":
-                    _parser().parse_args(words[1:])
+                    make_parser().parse_args(words[1:])
 
 
 def prose(page: Path) -> str:

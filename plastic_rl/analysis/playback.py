@@ -1,6 +1,7 @@
 """Playing episodes of a trained agent, step by step, and pictures of them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,6 +126,29 @@ def record_episode(
     return Episode(camera.frames, camera.total, camera.finished)
 
 
+ENDINGS = (".gif", ".mp4")
+"""The animations that `save_animation` writes."""
+
+
+def save_animation(frames: Sequence[np.ndarray], path: str | Path, fps: float = 10.0) -> None:
+    """Write pictures as a GIF or, where the path ends in ``.mp4``, as a film.
+
+    Args:
+        frames: (height, width, 3) uint8 each.
+        path: ends in ``.gif`` or ``.mp4``.
+        fps: pictures a second.
+
+    Raises:
+        ValueError: they are not all of one size, or the path has another ending.
+        ImportError: a film needs imageio-ffmpeg.
+        OSError: the file cannot be written.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in ENDINGS:
+        raise ValueError(f"path must end in {' or '.join(ENDINGS)}, got {path}")
+    (save_mp4 if ending == ".mp4" else save_gif)(frames, path, fps)
+
+
 def save_gif(frames: Sequence[np.ndarray], path: str | Path, fps: float = 10.0) -> None:
     """Write pictures (height, width, 3) uint8 as an endless animation of `fps` pictures a second.
 
@@ -132,12 +156,36 @@ def save_gif(frames: Sequence[np.ndarray], path: str | Path, fps: float = 10.0) 
         ValueError: they are not all of one size.
         OSError: the file cannot be written.
     """
+    animation = iio.imwrite("<bytes>", _one_size(frames), extension=".gif", duration=1000.0 / fps, loop=0)
+    # Not by the encoder: where it cannot open the file it prints a second error when it is collected.
+    Path(path).write_bytes(animation)
+
+
+def save_mp4(frames: Sequence[np.ndarray], path: str | Path, fps: float = 10.0) -> None:
+    """Write pictures (height, width, 3) uint8 as a film of `fps` pictures a second, which any browser plays.
+
+    Raises:
+        ValueError: they are not all of one size.
+        ImportError: imageio-ffmpeg is not installed.
+        OSError: the file cannot be written.
+    """
+    if find_spec("imageio_ffmpeg") is None:
+        raise ImportError('films need imageio-ffmpeg: pip install "plastic-rl[video]"')
+    pictures = _one_size(frames)
+    # Its colours have half the resolution: sizes must be even.
+    even = [(0, 0), *((0, size % 2) for size in pictures.shape[1:3]), (0, 0)]
+    film = iio.imwrite(
+        "<bytes>", np.pad(pictures, even, mode="edge"), extension=".mp4", plugin="FFMPEG", fps=fps,
+        codec="libx264", pixelformat="yuv420p", macro_block_size=2, output_params=["-loglevel", "error"],
+    )  # fmt: skip
+    Path(path).write_bytes(film)
+
+
+def _one_size(frames: Sequence[np.ndarray]) -> np.ndarray:
     shapes = {np.shape(frame) for frame in frames}
     if len(shapes) != 1:
         raise ValueError(f"frames must be pictures of one size, got {', '.join(map(str, sorted(shapes)))}")
-    animation = iio.imwrite("<bytes>", np.stack(frames), extension=".gif", duration=1000.0 / fps, loop=0)
-    # Not by the encoder: where it cannot open the file it prints a second error when it is collected.
-    Path(path).write_bytes(animation)
+    return np.stack(frames)
 
 
 class _Camera(gym.Wrapper):

@@ -60,13 +60,13 @@ def add_trust(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model(command: argparse.ArgumentParser) -> None:
+def add_model(command: argparse.ArgumentParser, files: str = "model.zip, the folder of a run, ") -> None:
     """A trained model and where it plays."""
     command.add_argument(
         "model",
         metavar="MODEL",
         type=path,
-        help="model.zip, the folder of a run, or the id of an environment that a trained agent comes with",
+        help=f"{files}or the id of an environment that a trained agent comes with",
     )
     command.add_argument("env_id", metavar="ENV_ID", nargs="?", help="default: the environment of the run")
     add_trust(command)

@@ -2,19 +2,19 @@
 
 import argparse
 
-SUMMARY = "list environments, algorithms, rules and trained agents"
+SUMMARY = "list environments, algorithms, cells, rules and trained agents"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """``plastic-rl list`` takes nothing."""
-    parser.description = "List environments with their levels, algorithms, rules and trained agents."
+    parser.description = "List environments with their levels, algorithms, cells, rules and trained agents."
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what there is, a section for each kind."""
     from plastic_rl.cli.user_input import shown_levels
     from plastic_rl.envs import ENVIRONMENTS, reference_levels
-    from plastic_rl.ops.plastic_rnn import RULES
+    from plastic_rl.ops.plastic_rnn import CELLS, RULES
     from plastic_rl.runs.hyperparams import ALGORITHMS, default_algorithm
     from plastic_rl.runs.pretrained import available, read_record
 
@@ -25,6 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     print("Algorithms:")
     for name, place in ALGORITHMS.items():
         print(f"  {name:28}{place.replace(':', '.')}")
+    print("Cells:")
+    print(f"  {', '.join(CELLS)}")
     print("Rules:")
     print(f"  {', '.join(RULES)}")
     print("Trained agents:")

@@ -10,8 +10,11 @@ SUMMARY = "mean return of a trained agent over whole episodes"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What ``plastic-rl evaluate`` takes."""
-    parser.description = "Play whole episodes and print the mean return with its uncertainty."
-    add_model(parser)
+    parser.description = (
+        "Play whole episodes and print the mean return with its uncertainty; of a folder of runs that of "
+        "each, and the mean over those that differ in the seed only."
+    )
+    add_model(parser, "model.zip, the folder of a run or of several, ")
     add_acting(parser)
     parser.add_argument("--episodes", type=whole_number, default=100, metavar="N", help="default: 100")
     parser.add_argument(
@@ -21,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the mean return of a saved model, or every measure of its answers."""
+    """Print the mean return of a saved model or of several, or every measure of their answers."""
     if arguments.episodes < 1 or arguments.n_envs < 1:
         raise CommandError("--episodes and --n-envs must be at least 1")
-    from plastic_rl.cli import saved
+    from plastic_rl.cli import scores
 
-    return saved.evaluate(arguments)
+    return scores.evaluate(arguments)

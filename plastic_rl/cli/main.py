@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import NoReturn, Protocol
 
 import plastic_rl
-from plastic_rl.cli import catalogue, data, evaluate, export, plot, train, watch
+from plastic_rl.cli import catalogue, completion, data, evaluate, export, plot, train, watch
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.stops import Stopped
 from plastic_rl.runs.output import drop_output
@@ -42,6 +42,7 @@ COMMANDS: dict[str, Command] = {
     "export": export,
     "data": data,
     "list": catalogue,
+    "completion": completion,
 }
 """The commands by name. Another one is a file beside this one and a row here."""
 
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # program wants one of the cores. It is read when torch is imported, which the commands do when they run.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = make_parser().parse_args(argv)
         code = COMMANDS[arguments.command].run(arguments)
         sys.stdout.flush()
         return code
@@ -106,7 +107,8 @@ class _Parser(argparse.ArgumentParser):
         raise CommandError(f"{message} (see {self.prog} --help)")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = _Parser(
         prog="plastic-rl", description="Train, evaluate and watch agents with plastic connections."
     )

@@ -1,13 +1,12 @@
 """What the commands of the command line do with a model that was saved."""
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from plastic_rl.analysis.playback import RenderError, record_episode, save_gif
+from plastic_rl.analysis.playback import RenderError, record_episode, save_animation
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.user_input import (
     arguments_fit,
@@ -18,71 +17,12 @@ from plastic_rl.cli.user_input import (
     make_env,
     same_env,
     shown_env,
-    shown_levels,
-    shows_training_data,
 )
-from plastic_rl.envs import reference_levels
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.hyperparams import ALGORITHMS, default_algorithm
 from plastic_rl.runs.plain_yaml import parse_pairs
 from plastic_rl.runs.pretrained import agent_name, available, load_pretrained, read_record
 from plastic_rl.runs.statistics import normalized_as_trained
-from plastic_rl.training.description import describe
-from plastic_rl.training.evaluation import Evaluation, evaluate_episodes
-from plastic_rl.training.evaluation import evaluate as evaluate_model
-from plastic_rl.training.supervised import SupervisedMetaLearner
-
-
-def evaluate(arguments: argparse.Namespace) -> int:
-    """Print the mean return of a saved model, or every measure of its answers; the exit code."""
-    model, env_id, env_kwargs = load_agent(arguments, min(arguments.n_envs, arguments.episodes))
-    episodes, seed = arguments.episodes, arguments.seed
-    env = model.get_env()
-    assert env is not None
-    whole = describe(model).whole_episodes
-    if whole:
-        results = evaluate_episodes(cast(SupervisedMetaLearner, model), env, episodes, seed=seed)
-    else:
-        model.set_random_seed(seed)
-        results = {"return": evaluate_model(model, env, episodes, arguments.deterministic)}
-    of_the_training = shows_training_data(model)
-    env.close()
-    levels = reference_levels(env_id, env_kwargs)
-    if arguments.json:
-        what = {"env_id": env_id, "env_kwargs": env_kwargs, "episodes": episodes, "seed": seed}
-        what |= {"deterministic": whole or arguments.deterministic, "levels": levels}
-        print(json.dumps(what | {"measures": {name: _plain(result) for name, result in results.items()}}))
-        return 0
-    actions = "the most probable actions" if arguments.deterministic else "actions sampled as in training"
-    count = f"{episodes} episode{'s' if episodes > 1 else ''}"
-    print(f"{shown_env(env_id, env_kwargs)}: {count}{'' if whole else f', {actions}'}, seed {seed}")
-    for name, result in results.items():
-        print(_score(name, result, whole))
-    if levels:
-        print(f"for comparison: {shown_levels(levels)}")
-    if of_the_training:
-        print("Note: that is the data of the training; --env-kwargs split:test evaluates on unseen data")
-    return 0
-
-
-def _plain(result: Evaluation) -> dict[str, Any]:
-    """A measure as plain values; its uncertainty is null for a single episode."""
-    uncertain = len(result.returns) > 1
-    return {
-        "mean": result.mean,
-        "standard_deviation": result.std if uncertain else None,
-        "interval": list(result.interval) if uncertain else None,
-    }
-
-
-def _score(name: str, result: Evaluation, exact: bool) -> str:
-    """A measure with its uncertainty, which a single episode does not have."""
-    mean, spread = (".6g", ".4g") if exact else (".2f", ".2f")
-    if len(result.returns) == 1:
-        return f"{name} {result.mean:{mean}}"
-    low, high = result.interval
-    interval = f"95 % interval of the mean {low:{mean}} to {high:{mean}}"
-    return f"mean {name} {result.mean:{mean}}, standard deviation {result.std:{spread}}, {interval}"
 
 
 def watch(arguments: argparse.Namespace) -> int:
@@ -92,8 +32,8 @@ def watch(arguments: argparse.Namespace) -> int:
     with bad_input(RenderError):
         episode = record_episode(model, env_id, env_kwargs, arguments.seed, arguments.deterministic)
     try:
-        save_gif(episode.frames, output)
-    except ValueError as error:
+        save_animation(episode.frames, output)
+    except (ValueError, ImportError) as error:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(f"--output {output} cannot be written: {error.strerror}") from error

@@ -197,7 +197,7 @@ class Session:
             return
         record = self.record
         title = f"{record.algo} on {shown_env(record.env_id, record.env_kwargs)}, seed {record.seed}"
-        learning_curve(log, self.folder / runs.CURVE, self.levels, title)
+        learning_curve(log, self.folder / runs.CURVE, self.levels, title, resumed=record.resumed or ())
 
     def _say_what_begins(self) -> None:
         record, done = self.record, self.model.num_timesteps

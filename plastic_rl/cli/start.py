@@ -142,7 +142,11 @@ def _go_on(
         goes_on = saved and restore_training(model, path)
         if processes.first:
             rows = runs.read_progress(folder, done)
-            monitor = runs.trimmed_monitor(folder, getattr(model, "logged_episodes", 0))
+            episodes = getattr(model, "logged_episodes", 0)
+            monitor = runs.trimmed_monitor(folder, episodes)
+            if episodes:
+                before = [count for count in record.resumed or [] if count < episodes]
+                record = replace(record, resumed=[*before, episodes])
             clear_up(folder)
             runs.update_config(folder, record)
             runs.write_monitor(folder, monitor)

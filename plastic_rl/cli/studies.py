@@ -1,12 +1,12 @@
 """What ``plastic-rl plot`` draws: runs, grouped by what they share, and lifetimes of their agents."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from plastic_rl.analysis.lifetime import Lifetimes, joined, record_lifetimes
 from plastic_rl.analysis.plots.matrices import plastic_matrices
@@ -16,6 +16,7 @@ from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.user_input import bad_input, check_import, checked_seed, make_env
 from plastic_rl.envs import reference_levels
 from plastic_rl.runs import folder as runs
+from plastic_rl.runs.progress import Progress
 from plastic_rl.runs.record import RunRecord
 from plastic_rl.runs.statistics import normalized_as_trained
 from plastic_rl.training.description import describe
@@ -121,7 +122,9 @@ def _play(
     lifetimes: dict[str, Lifetimes] = {}
     matrices: dict[str, dict[str, np.ndarray]] = {}
     todo = [(label, folder) for label, folders in groups.items() for folder in folders]
-    for label, folder in tqdm(todo, desc="lifetimes", unit="run", leave=False):
+    progress = Progress(len(todo), "run", stream=sys.stderr, keep=False)
+    for number, (label, folder) in enumerate(todo):
+        progress.advance(number, lambda: "lifetimes of the trained agents")
         record = records[folder]
         env = make_env(record.env_id, record.env_kwargs, record.n_envs, record.seed)
         with bad_input(ValueError, OSError):
@@ -136,6 +139,7 @@ def _play(
             continue
         lives = record_lifetimes(model, record.env_id, record.env_kwargs, episodes=episodes, seed=seed)
         lifetimes[label] = joined([lifetimes[label], lives]) if label in lifetimes else lives
+    progress.close()
     return lifetimes, matrices
 
 

@@ -1,8 +1,6 @@
 """Callbacks of the command line, usable with any Stable-Baselines3 algorithm."""
 
 import json
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,12 +8,12 @@ from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from plastic_rl.runs.checkpoint import save_checkpoint
 from plastic_rl.runs.folder import MONITOR, read_monitor
 from plastic_rl.runs.logs import Note, TextLog
-from plastic_rl.runs.output import say, unread
+from plastic_rl.runs.output import say
+from plastic_rl.runs.progress import Progress
 from plastic_rl.training.distributed import processes_of
 
 SAVE_EVERY = 180.0
@@ -157,7 +155,7 @@ class EpisodeLogCallback(BaseCallback):
 
 
 class ProgressCallback(BaseCallback):
-    """Show the steps done, the steps per second and the mean return of the last training episodes.
+    """Show the steps done, the steps per second, the time left and the mean return of the last episodes.
 
     On a terminal this is a progress bar, elsewhere, and on a terminal without width, a plain line now and
     then.
@@ -169,54 +167,29 @@ class ProgressCallback(BaseCallback):
     def __init__(self, every: float = 30.0) -> None:
         super().__init__()
         self.every = every
-        self._bar: tqdm | None = None
-        self._start_steps = 0
-        self._start = self._last_line = 0.0
+        self._progress: Progress | None = None
 
     def _on_training_start(self) -> None:
-        self._start_steps = self.num_timesteps
-        self._start = self._last_line = time.monotonic()
-        with unread():
-            if sys.stdout.isatty() and _columns() > 0:
-                self._bar = tqdm(
-                    total=self._total(),
-                    initial=self.num_timesteps,
-                    unit="step",
-                    unit_scale=True,
-                    dynamic_ncols=True,
-                    file=sys.stdout,
-                )
+        self._progress = Progress(
+            self.model._total_timesteps, "step", done=self.num_timesteps, every=self.every
+        )
 
     def _on_step(self) -> bool:
-        if self._bar is not None:
-            with unread():
-                self._bar.update(min(self.num_timesteps, self._total()) - self._bar.n)
+        assert self._progress is not None
+        self._progress.advance(self.num_timesteps)
         return True
 
     def _on_rollout_end(self) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix_str(self._returns(), refresh=False)
-        elif time.monotonic() - self._last_line >= self.every:
-            self._last_line = time.monotonic()
-            say(self._line())
+        assert self._progress is not None
+        self._progress.advance(self.num_timesteps, self._returns)
 
     def _on_training_end(self) -> None:
         self.close()
 
     def close(self) -> None:
         """Leave the bar or the last line standing; for a training that ended with an exception."""
-        if self._bar is not None:
-            with unread():
-                self._bar.set_postfix_str(self._returns(), refresh=False)
-                self._bar.close()
-            self._bar = None
-
-    def _total(self) -> int:
-        return self.model._total_timesteps
-
-    def _line(self) -> str:
-        speed = (self.num_timesteps - self._start_steps) / max(time.monotonic() - self._start, 1e-9)
-        return f"{self.num_timesteps:,} of {self._total():,} steps, {speed:,.0f} steps/s, {self._returns()}"
+        if self._progress is not None:
+            self._progress.close(self._returns())
 
     def _returns(self) -> str:
         episodes = self.model.ep_info_buffer
@@ -224,8 +197,3 @@ class ProgressCallback(BaseCallback):
             return "no episode finished yet"
         mean = safe_mean([info["r"] for info in episodes])
         return f"mean return {mean:.5g} (last {len(episodes)} episodes)"
-
-
-def _columns() -> int:
-    """The width of the terminal; in some containers it is 0, and a bar would show nothing."""
-    return os.get_terminal_size(sys.stdout.fileno()).columns

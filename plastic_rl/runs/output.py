@@ -4,15 +4,17 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 
-def say(text: str) -> None:
+def say(text: str, stream: TextIO | None = None) -> None:
     """Print a line, above the progress bar if there is one; nobody need read it."""
     with unread():
-        tqdm.write(text)
-        sys.stdout.flush()
+        out = sys.stdout if stream is None else stream
+        tqdm.write(text, file=out)
+        out.flush()
 
 
 @contextmanager

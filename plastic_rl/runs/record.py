@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from plastic_rl.arguments import is_integer
 from plastic_rl.runs.hyperparams import ALGORITHMS
 from plastic_rl.runs.normalize import check_normalize
 from plastic_rl.runs.plain_yaml import check_names, dump_yaml, load_yaml
@@ -45,6 +46,7 @@ class RunRecord:
         normalize: arguments of `VecNormalize` around the environments, None for none.
         hyperparams_file: the file that they were read from, if any.
         versions: of what results depend on, by name.
+        resumed: how many episodes were over whenever the training was resumed; None if it never was.
         others: what else is kept beside these, by name: a tracker's own record, a benchmark's notes.
 
     Raises:
@@ -63,6 +65,7 @@ class RunRecord:
     normalize: dict[str, Any] | None = None
     hyperparams_file: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    resumed: list[int] | None = None
     others: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,6 +85,7 @@ class RunRecord:
             "condition": isinstance(self.condition, str | None),
             "hyperparams_file": isinstance(self.hyperparams_file, str | None),
             "versions": isinstance(self.versions, dict),
+            "resumed": self.resumed is None or _are_counts(self.resumed),
         }
         for name, fine in in_range.items():
             if not fine:
@@ -123,3 +127,7 @@ class RunRecord:
     def to_yaml(self) -> str:
         """What `from_yaml` reads back unchanged."""
         return dump_yaml(self.to_mapping())
+
+
+def _are_counts(values: object) -> bool:
+    return isinstance(values, list) and all(is_integer(value) and value >= 0 for value in values)

@@ -1,7 +1,8 @@
 """Scores with their uncertainty."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -35,7 +36,11 @@ class Evaluation:
 
 
 def evaluate(
-    model: BaseAlgorithm, env: VecEnv, episodes: int = 100, deterministic: bool = False
+    model: BaseAlgorithm,
+    env: VecEnv,
+    episodes: int = 100,
+    deterministic: bool = False,
+    progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Play whole episodes and report the mean return with its 95 % interval.
 
@@ -46,6 +51,7 @@ def evaluate(
         env: a monitored vector environment.
         episodes: how many, at least 1.
         deterministic: take the most probable action; otherwise actions are sampled, as in training.
+        progress: is told now and then how many episodes have ended.
 
     Raises:
         ValueError: `episodes` is below 1.
@@ -53,8 +59,18 @@ def evaluate(
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, not {episodes}")
     agent = as_agent(model, env)
+
+    def tell(names: dict[str, Any], _: dict[str, Any]) -> None:
+        if progress is not None:
+            progress(len(names["episode_rewards"]))
+
     scores, _ = evaluate_policy(
-        agent, env, n_eval_episodes=episodes, deterministic=deterministic, return_episode_rewards=True
+        agent,
+        env,
+        n_eval_episodes=episodes,
+        deterministic=deterministic,
+        callback=tell,
+        return_episode_rewards=True,
     )
     return _summary(np.asarray(scores))
 
@@ -66,6 +82,7 @@ def evaluate_episodes(
     *,
     batch_size: int = 32,
     seed: int | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> dict[str, Evaluation]:
     """Answer fresh episodes, whole batches at a time, and report every measure with its 95 % interval.
 
@@ -78,6 +95,7 @@ def evaluate_episodes(
         episodes: how many, at least 1.
         batch_size: episodes at a time, at least 1.
         seed: of the drawing of episodes; None draws others every time.
+        progress: is told now and then how many episodes are answered.
 
     Returns:
         ``"reward"`` first, then the task's metrics, by name.
@@ -103,6 +121,8 @@ def evaluate_episodes(
             scores |= task.metrics(batch, actions)
         for name, values in scores.items():
             parts.setdefault(name, []).append(values)
+        if progress is not None:
+            progress(min(first + batch_size, episodes))
     return {name: _summary(np.concatenate(values)) for name, values in parts.items()}
 
 

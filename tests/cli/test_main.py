@@ -14,6 +14,7 @@ from plastic_rl.cli import main as cli
 from plastic_rl.cli.arguments import whole_number
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.envs import ENVIRONMENTS
+from plastic_rl.ops.plastic_rnn import RULES
 from plastic_rl.runs.hyperparams import ALGORITHMS
 from plastic_rl.runs.pretrained import available, read_record
 
@@ -67,7 +68,7 @@ def test_the_list_has_all_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["list"]) == 0
     out = capsys.readouterr().out
     assert available()
-    for name in (*ENVIRONMENTS, *ALGORITHMS, "hebb", "oja", "modulated", *available()):
+    for name in (*ENVIRONMENTS, *ALGORITHMS, "rnn", "gru", "lstm", *RULES, *available()):
         assert name in out, name
     for name in available():
         score = read_record(name).score
@@ -100,7 +101,9 @@ def test_another_broken_pipe_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
         cli.main(["break"])
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "watch", "plot", "export", "data", "list"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "watch", "plot", "export", "data", "list", "completion"]
+)
 def test_the_help_of_a_command_imports_no_torch(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "plastic_rl", command, "--help"],

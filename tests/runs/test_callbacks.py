@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plastic_rl.runs import callbacks
+from plastic_rl.runs import progress
 from plastic_rl.runs.callbacks import ProgressCallback
 from plastic_rl.training.a2c import PlasticA2C
 
@@ -21,7 +21,7 @@ def test_there_are_plain_lines_where_a_bar_would_not_be_seen(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
-    monkeypatch.setattr(callbacks, "_columns", lambda: columns)
+    monkeypatch.setattr(progress, "_columns", lambda stream: columns)
     model = PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=10, policy_kwargs={"hidden_size": 4}, device="cpu")
     model.learn(40, callback=ProgressCallback(every=0.0))
     out = capsys.readouterr().out
@@ -31,7 +31,7 @@ def test_there_are_plain_lines_where_a_bar_would_not_be_seen(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets the size of a terminal as Linux does")
 @pytest.mark.parametrize("columns", [0, 120])
-def test_the_width_is_that_of_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_width_is_that_of_the_terminal(columns: int) -> None:
     import fcntl
     import termios
 
@@ -39,9 +39,7 @@ def test_the_width_is_that_of_the_terminal(columns: int, monkeypatch: pytest.Mon
     try:
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         with Path(f"/dev/fd/{inner}").open("w") as stream:
-            monkeypatch.setattr(sys, "stdout", stream)
-            assert callbacks._columns() == columns
-            monkeypatch.undo()
+            assert progress._columns(stream) == columns
     finally:
         os.close(outer)
         os.close(inner)

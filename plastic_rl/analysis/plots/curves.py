@@ -23,6 +23,7 @@ def learning_curve(
     levels: Mapping[str, float] | None = None,
     title: str = "",
     window: int = 100,
+    resumed: Sequence[int] = (),
 ) -> None:
     """Draw the return against the number of training episodes.
 
@@ -34,6 +35,7 @@ def learning_curve(
         levels: reference levels to draw as labelled lines, by name.
         title: heading.
         window: number of episodes in the running mean, at least 1.
+        resumed: after how many episodes the training was resumed; a mark on the axis at each.
 
     Raises:
         FileNotFoundError: `source` is a folder without monitor logs.
@@ -48,6 +50,8 @@ def learning_curve(
         raise ValueError(f"window must be at least 1, not {window}")
     with drawing_on(target) as axes:
         _draw(axes, returns, levels or {}, title, window)
+        _mark(axes, resumed)
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False)
 
 
 def learning_curves(
@@ -189,7 +193,15 @@ def _draw(axes: Axes, returns: np.ndarray, levels: Mapping[str, float], title: s
     axes.set_title(title, pad=28)
     axes.set_xlim(0, episodes[-1] if episodes[-1] > 1 else 2)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
+
+
+def _mark(axes: Axes, resumed: Sequence[int]) -> None:
+    """Triangles on the axis where the training was resumed."""
+    if resumed:
+        axes.plot(
+            resumed, [0] * len(resumed), transform=axes.get_xaxis_transform(), clip_on=False, zorder=5,
+            linestyle="none", marker="^", color="#595959", label="resumed",
+        )  # fmt: skip
 
 
 def draw_learning_curves(study: Study, folder: Path) -> Iterator[Path]:

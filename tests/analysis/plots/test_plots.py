@@ -44,6 +44,14 @@ def test_curve_and_labelled_levels() -> None:
     assert axes.get_ylabel() == "return (sum of rewards per episode)"
 
 
+def test_where_a_training_was_resumed() -> None:
+    axes = axes_of(np.arange(30.0), levels={"random": 0.0}, resumed=[7, 20])
+    *_, marks = axes.get_lines()
+    assert list(marks.get_xdata()) == [7, 20]
+    assert [text.get_text() for text in axes.get_legend().get_texts()][-1] == "resumed"
+    assert "resumed" not in [text.get_text() for text in axes_of(np.arange(30.0)).get_legend().get_texts()]
+
+
 def test_without_levels_only_the_curve() -> None:
     assert len(axes_of(np.arange(30.0)).get_lines()) == 1
 

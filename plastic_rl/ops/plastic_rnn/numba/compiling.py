@@ -107,4 +107,6 @@ class _Announcement(event.Listener):
 
 @functools.cache
 def _announce() -> None:
-    logger.warning("compiling the CPU kernels of the plastic operator, once: about a minute")
+    logger.warning(
+        "compiling the CPU kernels of the plastic operator, once for each kind of network: about a minute"
+    )
