@@ -176,7 +176,7 @@ def save_mp4(frames: Sequence[np.ndarray], path: str | Path, fps: float = 10.0) 
     even = [(0, 0), *((0, size % 2) for size in pictures.shape[1:3]), (0, 0)]
     film = iio.imwrite(
         "<bytes>", np.pad(pictures, even, mode="edge"), extension=".mp4", plugin="FFMPEG", fps=fps,
-        codec="libx264", pixelformat="yuv420p", macro_block_size=2, output_params=["-loglevel", "error"],
+        codec="libx264", pixelformat="yuv420p", macro_block_size=1, output_params=["-loglevel", "error"],
     )  # fmt: skip
     Path(path).write_bytes(film)
 

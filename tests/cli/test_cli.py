@@ -131,7 +131,7 @@ BAD_INPUT = [
     ("train --resume run --seed 1", "--seed is fixed"),
     ("evaluate missing.zip PlasticMaze-v0", "no model at missing.zip"),
     ("evaluate run PlasticMaze-v0", "no model at run"),
-    ("evaluate . PlasticMaze-v0", "no model at .: give"),
+    ("evaluate . PlasticMaze-v0", "ENV_ID and --algo are those of each run"),
     ("evaluate a_file PlasticMaze-v0", "a_file is damaged or not a model"),
     ("evaluate truncated.zip PlasticMaze-v0", "truncated.zip is damaged or not a model"),
     ("evaluate damaged.zip PlasticMaze-v0", "damaged.zip is damaged"),
@@ -142,7 +142,7 @@ BAD_INPUT = [
     ("evaluate whole.zip PlasticMaze-v0 --algo recurrent_ppo", "not of sb3_contrib.RecurrentPPO"),
     ("evaluate whole.zip PlasticMaze-v0 --algo nothing", "unknown algorithm 'nothing'"),
     ("evaluate whole.zip PlasticMaze-v0 --episodes 0", "at least 1"),
-    ("watch whole.zip PlasticMaze-v0 --output episode.mp4", "must end in .gif"),
+    ("watch whole.zip PlasticMaze-v0 --output episode.avi", "must end in .gif or .mp4"),
     ("watch whole.zip PlasticMaze-v0 --output missing/episode.gif", "cannot be written"),
     ("watch truncated.zip PlasticMaze-v0 --output episode.gif", "truncated.zip is damaged or not a model"),
     (

@@ -19,9 +19,9 @@ def runs(tmp_path_factory):
     """Two seeds of one setting, and one of another."""
     root = tmp_path_factory.mktemp("runs")
     for name, size, seed in (("a", 4, 0), ("b", 4, 1), ("c", 5, 0)):
-        what = f"train CartPole-v1 --timesteps 64 --n-envs 2 --seed {seed} --hyperparams n_steps:16"
-        folder = str(root / name)
-        assert main([*what.split(), f"policy_kwargs.hidden_size:{size}", "--output", folder]) == 0
+        what = f"train CartPole-v1 --timesteps 640 --n-envs 2 --seed {seed} --output {root / name}"
+        settings = f"n_steps:16 learning_rate:0.03 policy_kwargs.hidden_size:{size}"
+        assert main([*what.split(), "--hyperparams", *settings.split()]) == 0
     return root
 
 
@@ -44,6 +44,7 @@ def test_as_json(runs, capsys):
     means = [run["measures"]["return"]["mean"] for run in content["runs"]]
     group = content["groups"]["hidden_size 4"]["return"]
     assert group["runs"] == 2
+    assert means[0] != means[1]
     assert group["mean"] == pytest.approx(np.mean(means[:2]))
     assert group["interval"] is not None
     assert content["groups"]["hidden_size 5"]["return"]["interval"] is None
@@ -119,7 +120,7 @@ def test_a_resumed_run_is_marked(runs, tmp_path, monkeypatch):
     shutil.copytree(runs / "a", folder)
     drawn = []
     monkeypatch.setattr("plastic_rl.cli.session.learning_curve", lambda *a, **k: drawn.append(k["resumed"]))
-    for steps in (320, 640):
+    for steps in (960, 1280):
         assert main(["train", "--resume", str(folder), "--timesteps", str(steps)]) == 0
     (first,), both = drawn
     assert len(both) == 2

@@ -227,7 +227,7 @@ def test_a_picture_that_fails_fails_no_training(
 def test_a_curve_that_fails_fails_no_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("plastic_rl.cli.session.learning_curve", fail)
