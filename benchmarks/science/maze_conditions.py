@@ -43,6 +43,7 @@ from plastic_rl.runs.callbacks import EpisodeLogCallback, SaveModelCallback
 from plastic_rl.runs.hyperparams import RunConfig, load_config
 from plastic_rl.runs.plain_yaml import load_yaml, merge
 from plastic_rl.runs.record import RunRecord
+from plastic_rl.saving.versions import versions
 
 STEPS = 250
 EVALUATION_SEED = 1_000_000
@@ -182,7 +183,7 @@ def train(task: Task, watch: Watch) -> None:
             n_timesteps=task.steps,
             hyperparams=config.hyperparams,
             hyperparams_file=str(config.source),
-            versions=runs.versions(),
+            versions=versions(),
             others={"weights": count_weights(model.policy)},
         )
         runs.create_folder(folder, record)

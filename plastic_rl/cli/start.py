@@ -33,6 +33,7 @@ from plastic_rl.runs.output import say
 from plastic_rl.runs.plain_yaml import parse_pairs
 from plastic_rl.runs.record import MAX_SEED, RunRecord
 from plastic_rl.runs.statistics import load_statistics, normalized
+from plastic_rl.saving.versions import versions
 from plastic_rl.tracking.options import TrackingOptions
 from plastic_rl.tracking.tracker import planned
 from plastic_rl.training.description import describe
@@ -73,7 +74,7 @@ def new(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) 
         hyperparams=config.hyperparams,
         normalize=config.normalize,
         hyperparams_file=str(config.source),
-        versions=runs.versions(),
+        versions=versions(),
         others=plans,
     )
     model = _untrained(record, env, config.source)

@@ -4,9 +4,7 @@ import csv
 import io
 import json
 import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -101,17 +99,6 @@ def read_config(folder: Path) -> RunRecord:
         return RunRecord.from_yaml(read_text(path, _LARGEST_CONFIG))
     except ValueError as error:
         raise ValueError(f"{path} is not the configuration of a run: {error}") from error
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a run's results depend on."""
-    found = {"python": platform.python_version()}
-    for name in ("plastic-rl", "stable-baselines3", "sb3-contrib", "gymnasium", "torch", "numpy", "numba"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed as a package"
-    return found
 
 
 def save_model(

@@ -9,11 +9,9 @@ stands in docs/model_files.md.
 from __future__ import annotations
 
 import json
-import platform
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any
 
 import safetensors.numpy
@@ -26,6 +24,7 @@ from plastic_rl.saving.pickled import what_is_pickled
 from plastic_rl.saving.reading import Decoder
 from plastic_rl.saving.states import with_copies, without_copies
 from plastic_rl.saving.values import Encoder
+from plastic_rl.saving.versions import versions
 
 FORMAT = "plastic_rl"
 FORMAT_VERSION = 1
@@ -151,22 +150,6 @@ def _decoded_optimizer(name: str, decoder: Decoder, content: Any) -> dict[str, A
         return {**state, "state": {int(index): kept for index, kept in state["state"].items()}}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{name} is damaged: {type(error).__name__}: {error}") from error
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a file depends on."""
-    found = {"python": platform.python_version()}
-    for name in (
-        "plastic-rl",
-        "stable-baselines3",
-        "sb3-contrib",
-        "gymnasium",
-        "torch",
-        "numpy",
-        "safetensors",
-    ):
-        found[name] = metadata.version(name)
-    return found
 
 
 def read(
