@@ -16,15 +16,14 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common import env_util
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from plastic_rl.arguments import check_action_space, check_count, check_observation_space, split_env_id
-from plastic_rl.training.envpool import EnvPoolVectorEnv, is_envpool
+from plastic_rl.training.partial_resets import layers, with_partial_resets
 
-_BATCH_KEYS = ("num_envs", "vectorization_mode")  # what make_vec adds to a specification's arguments
 _FINAL_KEYS = ("final_obs", "final_info")  # of the episodes that ended in this step
 
 
@@ -44,7 +43,8 @@ class GymnasiumVecEnv(VecEnv):
     default), that environment is reset at once: the step that only resets, whose action nobody takes, is
     never made. `SyncVectorEnv`, `AsyncVectorEnv` and a synchronous EnvPool can do that. Any other batch that
     `gymnasium.make_vec` made, and that no wrapper surrounds, is closed and made again from its specification
-    as a `SyncVectorEnv`.
+    as a `SyncVectorEnv`. A wrapper that counts steps or keeps statistics would wait for the step that only
+    resets, and take the first one of the next episode for it: it is refused.
 
     Args:
         env: the batched environment, with SAME_STEP or NEXT_STEP as its `metadata["autoreset_mode"]`.
@@ -54,7 +54,7 @@ class GymnasiumVecEnv(VecEnv):
     Raises:
         TypeError: `env` is no `VectorEnv`.
         ValueError: the environment resets itself in another mode, or at the next step without a way to reset
-            some environments before.
+            some environments before, or with a wrapper around it that has a `step` or `reset` of its own.
         NotImplementedError: an observation or action space of another kind.
     """
 
@@ -69,7 +69,7 @@ class GymnasiumVecEnv(VecEnv):
             )
         self._resets_next_step = mode == AutoresetMode.NEXT_STEP
         if self._resets_next_step:
-            env = _with_partial_resets(env)
+            env = with_partial_resets(env)
         check_observation_space(env.single_observation_space)
         check_action_space(env.single_action_space)
         self.env = env
@@ -170,18 +170,11 @@ class GymnasiumVecEnv(VecEnv):
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
         """Say whether such a wrapper is round the batch; wrappers of one environment never are."""
-        wrapped = any(isinstance(layer, wrapper_class) for layer in self._layers()[:-1])
+        wrapped = any(isinstance(layer, wrapper_class) for layer in layers(self.env)[:-1])
         return [wrapped] * len(self._chosen(indices))
 
-    def _layers(self) -> list[VectorEnv]:
-        """List the outermost wrapper first, the environment itself last."""
-        layers = [self.env]
-        while isinstance(layers[-1], VectorWrapper):
-            layers.append(layers[-1].env)
-        return layers
-
     def _owner(self, name: str) -> VectorEnv:
-        for layer in self._layers():
+        for layer in layers(self.env):
             if hasattr(layer, name):
                 return layer
         raise AttributeError(f"{self.env} has no attribute {name!r}")
@@ -280,30 +273,6 @@ def _batched_metadata(env_id: str) -> dict[str, Any]:
     while isinstance(creator, functools.partial):
         creator = creator.func
     return getattr(creator, "metadata", {})
-
-
-def _with_partial_resets(env: VectorEnv) -> VectorEnv:
-    """Return the batch, or one like it, where some of its environments alone can be reset.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if isinstance(env.unwrapped, SyncVectorEnv | AsyncVectorEnv):
-        return env
-    if is_envpool(env):
-        return EnvPoolVectorEnv(env)
-    spec = getattr(env, "spec", None)
-    if isinstance(env, VectorWrapper) or spec is None or spec.entry_point is None:
-        raise ValueError(
-            f"env must reset itself in the mode {AutoresetMode.SAME_STEP}, or be a SyncVectorEnv, an "
-            f"AsyncVectorEnv, or made by gymnasium.make_vec without wrappers, got {env} "
-            f"in the mode {AutoresetMode.NEXT_STEP}"
-        )
-    kwargs = {key: value for key, value in spec.kwargs.items() if key not in _BATCH_KEYS}
-    mode = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-    again = gym.make_vec(spec.id, env.num_envs, "sync", vector_kwargs=mode, **kwargs)
-    env.close()
-    return again
 
 
 def _row(batch: Any, i: int) -> Any:

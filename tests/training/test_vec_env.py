@@ -4,7 +4,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorWrapper
+from gymnasium.wrappers import vector as vector_wrappers
 from stable_baselines3 import A2C
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
@@ -116,6 +117,13 @@ def test_same_transitions_as_dummy_vec_env(kind, n_envs):
                 endings.add((info["TimeLimit.truncated"], info["place"][0] >= 3, info["place"][1] == 5))
     # Cut off, terminated, and both in one step, which does not count as cut off.
     assert endings == {(True, False, True), (False, True, False), (False, True, True)}
+
+
+class OwnSteps(VectorWrapper):
+    """Looks at every step, as a wrapper of one's own would."""
+
+    def step(self, actions):
+        return super().step(actions)
 
 
 class OwnFormat(gym.vector.VectorEnv):
@@ -242,6 +250,75 @@ def test_a_batch_of_make_vec_that_resets_at_the_next_step():
             lengths.append(int(steps[i]))
             steps[i] = 0
     assert set(lengths) == {8, 9}
+
+
+def test_cart_poles_that_reset_at_the_next_step_are_those_of_single_ones():
+    ours = VecMonitor(GymnasiumVecEnv(gym.make_vec("CartPole-v1", num_envs=3)))
+    theirs = VecMonitor(DummyVecEnv([lambda: gym.make("CartPole-v1")] * 3))
+    ours.seed(0)
+    theirs.seed(0)
+    np.testing.assert_array_equal(ours.reset(), theirs.reset())
+    lengths = []
+    for _ in range(100):
+        one, other = ours.step(np.zeros(3, int)), theirs.step(np.zeros(3, int))
+        for a, b in zip(one[:3], other[:3], strict=True):
+            np.testing.assert_array_equal(a, b)
+        for info, wanted in zip(one[3], other[3], strict=True):
+            assert ("episode" in info) == ("episode" in wanted)
+            if "episode" in info:
+                assert info["episode"]["r"] == wanted["episode"]["r"] == info["episode"]["l"]
+                assert info["episode"]["l"] == wanted["episode"]["l"]
+                lengths.append(info["episode"]["l"])
+    # What a pole takes to fall under one push: 8 to 11 steps.
+    assert len(set(lengths)) > 1
+    assert set(lengths) <= {8, 9, 10, 11}
+
+
+@pytest.mark.parametrize(
+    "wrapper", [vector_wrappers.RecordEpisodeStatistics, vector_wrappers.NormalizeReward, OwnSteps]
+)
+def test_wrappers_that_follow_episodes_want_resets_in_the_same_step(wrapper):
+    inner = vector_wrappers.ClipReward(BatchedWalk(2, autoreset_mode=AutoresetMode.NEXT_STEP), max_reward=1)
+    name = wrapper.__name__
+    with pytest.raises(ValueError, match=rf"SAME_STEP where {name} is around it, got .*NEXT_STEP: give"):
+        GymnasiumVecEnv(wrapper(inner))
+
+
+def test_wrappers_that_follow_episodes_count_right_where_they_are_taken():
+    batch = BatchedWalk(2, autoreset_mode=AutoresetMode.SAME_STEP)
+    wrapper = vector_wrappers.RecordEpisodeStatistics(batch)
+    venv = VecMonitor(GymnasiumVecEnv(wrapper))
+    venv.reset()
+    counted = []
+    for _ in range(40):
+        for info in venv.step(np.array([1, 0]))[3]:
+            if "episode" in info:
+                counted.append(info["episode"]["l"])
+    assert counted
+    assert list(wrapper.length_queue) == counted
+
+
+def test_wrappers_without_memory_go_with_resets_at_the_next_step():
+    batch = BatchedWalk(2, autoreset_mode=AutoresetMode.NEXT_STEP)
+    space = spaces.Box(-18, 18, (3,), np.float32)
+    doubled = vector_wrappers.TransformObservation(
+        batch, lambda seen: 2 * seen, single_observation_space=space
+    )
+    shaped = vector_wrappers.ReshapeObservation(doubled, (3, 1))
+    ours = GymnasiumVecEnv(vector_wrappers.TransformReward(shaped, lambda reward: reward / 2))
+    theirs = DummyVecEnv([Walk, Walk])
+    assert_same(ours.reset(), 2 * theirs.reset()[..., None])
+    rng = np.random.default_rng(0)
+    ended = 0
+    for _ in range(40):
+        actions = rng.choice(3, size=2, p=[0.6, 0.3, 0.1])
+        (obs, rewards, dones, infos), wanted = ours.step(actions), theirs.step(actions)
+        assert_same((obs, rewards, dones), (2 * wanted[0][..., None], wanted[1] / 2, wanted[2]))
+        for i in np.flatnonzero(dones):
+            last = wanted[3][i]["terminal_observation"]
+            assert_same(infos[i]["terminal_observation"], 2 * last[..., None])
+            ended += 1
+    assert ended > 5
 
 
 def test_what_is_no_vector_env_is_refused():
