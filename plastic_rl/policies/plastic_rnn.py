@@ -104,7 +104,7 @@ class PlasticRNN(PlasticWeights):
         episode_starts: (T, B)
         returns: y (T, B, N), state after the last step
         """
-        runs, x = self.runs, self.drive(features)
+        runs, x = self.runs, self._drive(features)
         if runs > 1:
             x = x.repeat_interleave(runs, dim=0)
             if episode_starts is not None:
@@ -134,7 +134,7 @@ class PlasticRNN(PlasticWeights):
     ) -> tuple[Tensor, PlasticState]:
         """`step` with neurons that are held. clamp: values (B, N) and mask (B, N), true where they are."""
         with torch.no_grad():
-            state, x, params = state.clone(), self.drive(features), self.params()
+            state, x, params = state.clone(), self._drive(features), self.params()
             y = plastic_rnn_step_(x, params, state, episode_start, clamp=clamp, backend=self.backend)
             for _ in range(self.runs - 1):
                 y = plastic_rnn_step_(x, params, state, clamp=clamp, backend=self.backend)
@@ -153,7 +153,7 @@ class PlasticRNN(PlasticWeights):
         arguments see `clamped_step`.
         """
         with torch.no_grad():
-            x, params = self.drive(features), self.params()
+            x, params = self._drive(features), self.params()
             if episode_start is not None:
                 state = state.zeroed(episode_start.bool())
             for _ in range(self.runs - 1):
@@ -162,6 +162,14 @@ class PlasticRNN(PlasticWeights):
                 before_last = replace(params, core_steps=params.core_steps - 1)
                 state = reference_step(x, before_last, state, clamp)
             return gate_values(x, state.hidden, params)
+
+    def _drive(self, features: Tensor) -> Tensor:
+        weight = self.drive.weight
+        if features.dtype != weight.dtype:
+            raise ValueError(
+                f"features must have the dtype of the layer, {weight.dtype}, got {features.dtype}"
+            )
+        return self.drive(features)
 
     def recorder(self, n_steps: int) -> PlasticRecorder | None:
         """Records rollouts of so many steps; None where a subclass runs in a way of its own."""

@@ -1,6 +1,7 @@
 """The trained layer around the operator."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -129,3 +130,32 @@ def test_eta_starts_where_asked_and_stays_in_its_interval():
 def test_bad_arguments_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):
         PlasticRNN(3, **{"hidden_size": 5, **kwargs})
+
+
+@pytest.fixture
+def in_double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_a_session_in_double_precision(in_double: None, cell: str) -> None:
+    torch.manual_seed(0)
+    layer = PlasticRNN(3, 5, cell=cell, w_init=0.5, alpha_init=0.5, eta=0.3)
+    features = torch.randn(6, 2, 3)
+    y, state = layer(features, layer.initial_state(2))
+    assert y.dtype == state.trace.dtype == torch.float64
+    single = layer.float()
+    near, _ = single(features.float(), single.initial_state(2))
+    assert near.dtype == torch.float32
+    torch.testing.assert_close(near.double(), y, atol=1e-5, rtol=1e-5)
+
+
+def test_features_of_another_dtype_are_named() -> None:
+    layer = PlasticRNN(3, 5)
+    for run in (layer.forward, layer.step):
+        with pytest.raises(
+            ValueError, match=r"features must have the dtype of the layer, torch.float32, got"
+        ):
+            run(torch.zeros(2, 3, dtype=torch.float64), layer.initial_state(2))

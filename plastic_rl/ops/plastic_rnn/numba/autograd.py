@@ -116,7 +116,7 @@ def step(
         trace.detach().copy_(dense.trace)
         return out
     batch, n = x.shape
-    out = torch.empty(batch, n)
+    out = torch.empty(batch, n, dtype=torch.float32)
     starts = memory.no_starts(batch) if episode_start is None else memory.as_array(episode_start)
     if clamp is None:
         values, masks = memory.no_step_clamp(batch)
@@ -191,9 +191,9 @@ def _forward(
     assert hidden is not None
     assert trace is not None
     steps, batch, n = x.shape
-    y = torch.empty(steps, batch, n)
+    y = torch.empty(steps, batch, n, dtype=torch.float32)
     trace_in = memory.as_array(trace)
-    trace_out = torch.empty(trace_in.shape)
+    trace_out = torch.empty(trace_in.shape, dtype=torch.float32)
     stored = memory.store(plan, batch, n) if keep else memory.no_traces()
     recalls = memory.recalls(call.params.core_steps, steps, batch, n)
     history = _history(hidden, call.starts, y, recalls, stored, plan, call.counts)

@@ -121,7 +121,7 @@ def step(
         alpha = memory.as_array(params.alpha)
     elif params.alpha is not None:
         plasticity = np.float32(params.alpha.item())
-    out = torch.empty(batch, n)
+    out = torch.empty(batch, n, dtype=torch.float32)
     both = _has_second(params)
     in_chunks(
         retroactive.retroactive_step if both else gated_forward.gated_step,
@@ -185,7 +185,7 @@ def _forward(call: Call, named: dict[str, Tensor], *, keep: bool) -> tuple[Tenso
     params, x = call.params, named["x"]
     steps, batch, _ = x.shape
     n = params.n
-    y = torch.empty(steps, batch, n)
+    y = torch.empty(steps, batch, n, dtype=torch.float32)
     counts = memory.no_repeats(steps)
     plan = memory.no_plan(steps)
     if keep and params.plastic:
@@ -198,9 +198,9 @@ def _forward(call: Call, named: dict[str, Tensor], *, keep: bool) -> tuple[Tenso
     prepared, gates = memory.prepare(params), pack_gates(params)
     fired = room_for_fired(steps * params.core_steps if keep else 1, batch, params)
     cell_in = memory.as_array(named["cell"])
-    cell = torch.empty(cell_in.shape)
-    trace = torch.empty(named["trace"].shape)
-    second = torch.empty(named["eligibility"].shape)
+    cell = torch.empty(cell_in.shape, dtype=torch.float32)
+    trace = torch.empty(named["trace"].shape, dtype=torch.float32)
+    second = torch.empty(named["eligibility"].shape, dtype=torch.float32)
     seconds = memory.no_traces()
     clamp = memory.as_array(call.values), memory.as_array(call.masks)
     arguments = (cell_in, cell.numpy(), *clamp, history)
@@ -298,7 +298,7 @@ def gradients(run: Run, outgoing: tuple[Tensor | None, ...], *, with_trace: bool
     cells = CellsBack(run.gates, run.fired, run.memory, dx, da)
     if _has_second(params):
         up_second = memory.no_traces() if dsecond is None else memory.as_array(dsecond)
-        dsecond = torch.empty(down.trace.shape)
+        dsecond = torch.empty(down.trace.shape, dtype=torch.float32)
         longest = np.bincount(history.places).max()
         both = (
             *(memory.staggered(place, chunks, size) for place in (2, 3)),
@@ -335,7 +335,7 @@ def gradients(run: Run, outgoing: tuple[Tensor | None, ...], *, with_trace: bool
     deta, db_m, dplasticity = (torch.tensor(total, dtype=torch.float32) for total in down.scalars.sum(0))
     dalpha = dplasticity
     if prepared.weights.alpha.size > 0:
-        dalpha = torch.empty(1, n, n)
+        dalpha = torch.empty(1, n, n, dtype=torch.float32)
         kernels.unpack_matrices(down.alpha.sum(0, keepdims=True), dalpha.numpy())
         dalpha = dalpha[0]
     return {

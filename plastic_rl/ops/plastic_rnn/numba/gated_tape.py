@@ -99,7 +99,7 @@ class RetroactiveTape(GatedTape):
             packed = packed[0].copy(), packed[1].copy()
             pending = self.sent, self.decay, self.gain
             retroactive.settle_both_all(t, self.history, self.prepared.rule, *pending, *packed)
-        traces = torch.empty(2, self.batch, self.n, self.n)
+        traces = torch.empty(2, self.batch, self.n, self.n, dtype=torch.float32)
         for each, trace in zip(packed, traces, strict=True):
             kernels.unpack_matrices(each, trace.numpy())
         cell = self.memory if t == 0 else self.c[:, : self.memory.shape[1]]

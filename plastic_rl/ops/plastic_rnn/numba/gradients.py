@@ -80,7 +80,7 @@ def gradients(
     deta, db_m, dplasticity = (torch.tensor(total, dtype=torch.float32) for total in down.scalars.sum(0))
     dalpha = dplasticity
     if prepared.weights.alpha.size > 0:
-        dalpha = torch.empty(1, n, n)
+        dalpha = torch.empty(1, n, n, dtype=torch.float32)
         kernels.unpack_matrices(down.alpha.sum(0, keepdims=True), dalpha.numpy())
         dalpha = dalpha[0]
     of_parameters = {

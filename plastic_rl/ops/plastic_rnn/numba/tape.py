@@ -36,7 +36,7 @@ class NumbaTape:
         self.steps, self.batch, self.n = y.shape
         shape = (self.batch, memory.padded(self.n))
         self.decay, self.gain = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        self.hidden = torch.empty(self.batch, self.n)
+        self.hidden = torch.empty(self.batch, self.n, dtype=torch.float32)
         self.counts = memory.no_repeats(self.steps)
         firsts, places, _ = memory.no_plan(self.steps)
         self.history = History(
@@ -86,7 +86,7 @@ class NumbaTape:
         return PlasticState(hidden.clone(), self._trace(t))
 
     def _trace(self, t: int) -> Tensor:
-        trace = torch.empty(self.batch, self.n, self.n)
+        trace = torch.empty(self.batch, self.n, self.n, dtype=torch.float32)
         packed = self.history.traces[0 if t == 0 else -1]
         if 0 < t < self.steps:
             packed = packed.copy()
