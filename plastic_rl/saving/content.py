@@ -18,7 +18,15 @@ import safetensors.numpy
 import safetensors.torch
 from torch import Tensor
 
-from plastic_rl.saving.archive import MAX_SETTINGS, SETTINGS, AnyPath, open_archive, shown, write_archive
+from plastic_rl.saving.archive import (
+    MAX_SETTINGS,
+    SETTINGS,
+    AnyPath,
+    Archive,
+    open_archive,
+    shown,
+    write_archive,
+)
 from plastic_rl.saving.errors import ModelFileError, UntrustedFileError
 from plastic_rl.saving.pickled import what_is_pickled
 from plastic_rl.saving.reading import Decoder
@@ -170,11 +178,7 @@ def read(
     """
     given = given or {}
     with open_archive(path, suffix) as archive:
-        if archive.pickled:
-            raise UntrustedFileError(
-                f"{archive.where} holds {what_is_pickled(archive)}, which can run any code when they are "
-                "read. If you trust whoever made it, give trust=True (--trust on the command line)"
-            )
+        _refuse_pickled(archive)
         try:
             header = _checked_header(archive.settings(), kind)
             decoder = Decoder(
@@ -198,6 +202,26 @@ def read(
             ) from error
     fields = ("left_out", "versions")
     return Content(kind, header["class"], settings, states=states, **{name: header[name] for name in fields})
+
+
+def check_not_pickled(path: AnyPath) -> None:
+    """Make sure that a file is none of those with pickled objects; what else it is does not matter.
+
+    Raises:
+        UntrustedFileError: it is.
+        ModelFileError: it is no archive.
+        OSError: it cannot be read.
+    """
+    with open_archive(path) as archive:
+        _refuse_pickled(archive)
+
+
+def _refuse_pickled(archive: Archive) -> None:
+    if archive.pickled:
+        raise UntrustedFileError(
+            f"{archive.where} holds {what_is_pickled(archive)}, which can run any code when they are "
+            "read. If you trust whoever made it, give trust=True (--trust on the command line)"
+        )
 
 
 def _checked_header(header: Any, kind: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 from plastic_rl.arguments import split_env_id
 from plastic_rl.zoo.registration import register
@@ -30,8 +31,9 @@ _COMMANDS = {
     "all_plots": "rl_zoo3.plots:all_plots",
     "plot_from_file": "rl_zoo3.plots:plot_from_file",
 }
-# Those that make the environment of --env.
+# Those that make the environment of --env; the last two read a model and what lies beside it.
 _ON_ENVIRONMENTS = ("train", "enjoy", "record_video")
+_TRUST = "--trust"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the command and its options; those of the process if not given.
 
     Returns:
-        The exit code: 0, or 2 where a package or an environment's module is missing.
+        The exit code: 0, or 2 where a package or an environment's module is missing, or a file can run code
+        and is not trusted.
 
     Raises:
         SystemExit: RL-Zoo's parser, or the one here, refuses the arguments (code 2) or was asked for help.
@@ -50,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog=_PROGRAM,
         usage=f"{_PROGRAM} {{{','.join(_COMMANDS)}}} [options]",
         description=f"RL-Zoo with the algorithms {', '.join(ALGORITHMS)}. For the options of a command: "
-        f"{_PROGRAM} COMMAND -h",
+        f"{_PROGRAM} COMMAND -h. Beside them, every command takes {_TRUST}: read files that can run any "
+        "code, which are models of other algorithms, pickles, and settings of a run that are not plain YAML",
     )
     parser.add_argument("command", choices=_COMMANDS)
     parser.add_argument("options", nargs=argparse.REMAINDER, help="those of the command in RL-Zoo")
@@ -59,10 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("RL-Zoo trains in one process: torchrun is for plastic-rl train")
     # As for plastic-rl: torch's threads would spin while they wait. It is read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    command, options = arguments.command, arguments.options
+    command, trust = arguments.command, _TRUST in arguments.options
+    options = [option for option in arguments.options if option != _TRUST]
     given = _peek(options)
+    if not trust and (what := _pickled(command, given)):
+        return _fail(f"{what}, which can run any code: if you trust whoever made it, give {_TRUST}")
     try:
-        register(batched=given.vec_env is None)
+        register(given.vec_env is None, trust)
         run = _command(command)
     except ImportError as error:
         return _fail(f'{error} (RL-Zoo comes with pip install "plastic-rl[zoo]")')
@@ -76,10 +83,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command in _ON_ENVIRONMENTS[1:] and given.algo in ALGORITHMS and given.folder is None:
         # RL-Zoo would look for pre-trained agents in its hub, and there are none of these.
         options = [*options, "--folder", "logs"]
+    from plastic_rl.saving import ModelFileError
+
     before = sys.argv
     sys.argv = [f"{_PROGRAM} {command}", *options]
     try:
+        if command == "train" and given.trained_agent and not trust:
+            _check_agent(Path(given.trained_agent), given.env or "")
         run()
+    except ModelFileError as error:
+        return _fail(str(error))
     finally:
         sys.argv = before
     return 0
@@ -88,12 +101,44 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _peek(options: list[str]) -> argparse.Namespace:
     """The few options that matter here; RL-Zoo itself reads all of them, and says what is wrong with them."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    for names in (("--algo",), ("--env",), ("--vec-env",), ("-f", "--folder", "--log-folder")):
+    parser.add_argument("--algo", default="ppo")  # as RL-Zoo has it
+    for names in (
+        ("--env",),
+        ("--vec-env",),
+        ("-f", "--folder", "--log-folder"),
+        ("-i", "--trained-agent", "--input"),
+    ):
         parser.add_argument(*names)
     try:
         return parser.parse_known_args(options)[0]
     except argparse.ArgumentError:
         return parser.parse_args([])
+
+
+def _pickled(command: str, given: argparse.Namespace) -> str | None:
+    """What RL-Zoo would read as pickled objects, whatever lies in the folder, in words; None for nothing."""
+    if command == "plot_from_file":
+        return f"{given.trained_agent} holds pickled objects"
+    reads_model = command in _ON_ENVIRONMENTS[1:] or (command == "train" and given.trained_agent)
+    return (
+        f"models of {given.algo} hold pickled objects"
+        if reads_model and given.algo not in ALGORITHMS
+        else None
+    )
+
+
+def _check_agent(agent: Path, env_id: str) -> None:
+    """Make sure that nothing runs when a training goes on with an agent of ours.
+
+    Raises:
+        ModelFileError: something would, or it is no model.
+    """
+    from plastic_rl.saving.content import check_not_pickled
+    from plastic_rl.zoo.trust import check_statistics
+
+    if agent.is_file():  # else RL-Zoo says so
+        check_not_pickled(agent)
+        check_statistics(agent.parent / split_env_id(env_id)[1].replace("/", "-"))
 
 
 def _command(name: str) -> Callable[[], object]:

@@ -29,7 +29,8 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
 
         patch.setattr(train, "ExperimentManager", train.ExperimentManager)
         for module in (rl_zoo3, utils, enjoy):
-            patch.setattr(module, "create_test_env", module.create_test_env)
+            for name in ("create_test_env", "get_saved_hyperparams"):
+                patch.setattr(module, name, getattr(module, name))
         patch.chdir(tmp_path_factory.mktemp("zoo"))
         yield zoo
 

@@ -180,6 +180,9 @@ def test_plots_show_training_and_evaluation(
     assert zoo.main(["train", *TINY, "-n", "80", "--eval-freq", "40"]) == 0
     assert zoo.main(["all_plots", *names, "--no-display", "--no-million", "-o", "results"]) == 0
     assert "PLASTIC_A2C" in capsys.readouterr().out
-    assert zoo.main(["plot_from_file", "-i", "results.pkl", "-o", "results.png", "--format", "png"]) == 0
+    assert (
+        zoo.main(["plot_from_file", "--trust", "-i", "results.pkl", "-o", "results.png", "--format", "png"])
+        == 0
+    )
     assert Path("results.png").read_bytes().startswith(b"\x89PNG")
     plt.close("all")
