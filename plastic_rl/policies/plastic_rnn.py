@@ -165,7 +165,7 @@ class PlasticRNN(PlasticWeights):
 
     def _drive(self, features: Tensor) -> Tensor:
         weight = self.drive.weight
-        if features.dtype != weight.dtype:
+        if features.dtype != weight.dtype and not torch.is_autocast_enabled(features.device.type):
             raise ValueError(
                 f"features must have the dtype of the layer, {weight.dtype}, got {features.dtype}"
             )

@@ -35,13 +35,13 @@ class EnvPoolVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     """
 
     def __init__(self, env: Any) -> None:
+        self.env = env  # what is refused is closed, too, when it goes
         config = env.config
         if config["batch_size"] != config["num_envs"]:
             raise ValueError(
                 "env must step all of its environments together, batch_size = num_envs, got "
                 f"{config['batch_size']} of {config['num_envs']}"
             )
-        self.env = env
         self.num_envs = int(config["num_envs"])
         # What EnvPool calls its spaces are those of one environment.
         self.single_observation_space = env.observation_space
