@@ -49,8 +49,8 @@ def with_partial_resets(env: VectorEnv) -> VectorEnv:
             if type(layer).step not in _PLAIN_STEPS or type(layer).reset not in _PLAIN_RESETS:
                 raise ValueError(
                     f"env must reset itself in the mode {AutoresetMode.SAME_STEP} where "
-                    f"{type(layer).__name__} is around it, got {AutoresetMode.NEXT_STEP}: give make_vec "
-                    'vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}, or wrap each environment'
+                    f"{type(layer).__name__} is around it, got {AutoresetMode.NEXT_STEP}: wrap each "
+                    'environment, or give make_vec vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}'
                 )
         return env
     if is_envpool(env):
