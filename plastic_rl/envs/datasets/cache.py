@@ -103,7 +103,8 @@ def _store(file: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic(file) as partial, partial.open("wb") as stream:
-            np.savez(stream, **arrays)
+            # Older versions would store the argument allow_pickle as an array.
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         logger.warning(
             "cannot keep the decoded images in %s, the next start decodes them again: %s", file, error
