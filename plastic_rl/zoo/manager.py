@@ -1,5 +1,6 @@
 """What RL-Zoo's experiments need to know of plastic agents and batched environments."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -80,6 +81,15 @@ def batched_test_env(create_test_env: Callable[..., VecEnv]) -> Callable[..., Ve
     return create
 
 
+def _whole_path(storage: str | None) -> str | None:
+    """The storage of a study, with the whole path of a journal file.
+
+    Optuna's lock on it is a link to that path beside it. The lock of a killed worker is released only if the
+    link leads to the file; a path that is relative to the current folder does not.
+    """
+    return os.path.abspath(storage) if storage is not None and storage.endswith(".log") else storage
+
+
 def experiment_manager(in_batches: bool = True) -> type:
     """RL-Zoo's ``ExperimentManager`` with our files; a trial keeps the rest of their policy_kwargs.
 
@@ -96,6 +106,7 @@ def experiment_manager(in_batches: bool = True) -> type:
         def __init__(self, args: Any, algo: str, env_id: str, *others: Any, **kwargs: Any) -> None:
             kwargs["config"] = kwargs.get("config") or default_config(algo, env_id)
             super().__init__(args, algo, env_id, *others, **kwargs)
+            self.storage = _whole_path(self.storage)
             if evaluates_sampled(env_id):  # as plastic-rl does, and RL-Zoo in MiniGrid
                 self.deterministic_eval = False
             self._tuned: dict[str, Any] = {}
