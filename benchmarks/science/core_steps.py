@@ -25,7 +25,8 @@ from torch import Tensor
 
 import plastic_rl
 from benchmarks.science.curve import CurveCallback
-from benchmarks.science.sweep import Result, Run, markdown_table, read_runs, train_missing
+from benchmarks.science.sweep import Result, Run, read_runs, train_missing
+from plastic_rl.analysis.tables import markdown_table
 from plastic_rl.envs import evaluates_sampled
 from plastic_rl.ops.plastic_rnn import PlasticState
 from plastic_rl.ops.plastic_rnn.reference import inner_step

@@ -27,13 +27,13 @@ from rich.console import Console
 from rich.progress import track
 
 import plastic_rl
-from benchmarks.science.sweep import markdown_table
 from plastic_rl.analysis import plots
 from plastic_rl.analysis.lesions import Lesion, freeze, wipe, wipe_once
 from plastic_rl.analysis.lifetime import Lifetimes, record_lifetimes
 from plastic_rl.analysis.playback import save_gif
 from plastic_rl.analysis.plots import trace_animation
 from plastic_rl.analysis.plots.style import picture
+from plastic_rl.analysis.tables import markdown_table
 from plastic_rl.runs import folder as runs
 from plastic_rl.training.evaluation import mean_interval
 

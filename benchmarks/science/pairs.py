@@ -26,9 +26,10 @@ from torch import Tensor, nn
 
 import plastic_rl
 from benchmarks.science.curve import CurveCallback
-from benchmarks.science.sweep import Result, Run, markdown_table, read_runs, train_missing
+from benchmarks.science.sweep import Result, Run, read_runs, train_missing
 from examples.own_core import LstmPolicy
 from plastic_rl.analysis.plots.style import CURVES, DASHES, draw_levels, picture
+from plastic_rl.analysis.tables import markdown_table
 from plastic_rl.envs import reference_levels
 from plastic_rl.ops.plastic_rnn import zero_rows
 from plastic_rl.policies import RecurrentCore

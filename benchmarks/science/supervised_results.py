@@ -29,10 +29,11 @@ from matplotlib.ticker import EngFormatter
 from stable_baselines3.common.callbacks import BaseCallback
 
 import plastic_rl  # noqa: F401 (registers the environments)
-from benchmarks.science.sweep import Result, Run, markdown_table, read_runs, train_missing
+from benchmarks.science.sweep import Result, Run, read_runs, train_missing
 from plastic_rl import SupervisedMetaLearner
 from plastic_rl.analysis.plots.curves import CURVES, DASHES
 from plastic_rl.analysis.plots.style import draw_levels, picture
+from plastic_rl.analysis.tables import markdown_table
 from plastic_rl.runs.hyperparams import load_config
 from plastic_rl.training.evaluation import evaluate_episodes
 

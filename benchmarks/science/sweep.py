@@ -1,10 +1,10 @@
-"""Comparisons over several seeds: train what is missing, read what is there, write tables.
+"""Comparisons of what `plastic-rl sweep` cannot train: train what is missing, read what is there.
 
 A run is one JSON file, `<folder>/<group>/<name>_<seed>.json`, of its seed, its settings and what it found.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,3 @@ def read_runs(folder: Path, names: Mapping[str, Iterable[str]]) -> dict[str, dic
             if paths:
                 found.setdefault(group, {})[name] = [json.loads(path.read_text()) for path in paths]
     return found
-
-
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown, without a line's end after the last row."""
-    header, *lines = ["| " + " | ".join(map(str, row)) + " |" for row in (columns, *rows)]
-    return "\n".join([header, "|---" * len(columns) + "|", *lines])

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import NoReturn, Protocol
 
 import plastic_rl
-from plastic_rl.cli import catalogue, completion, data, evaluate, export, plot, train, watch
+from plastic_rl.cli import catalogue, completion, data, evaluate, export, plot, sweep, train, watch
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.stops import Stopped
 from plastic_rl.runs.output import drop_output
@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate,
     "watch": watch,
     "plot": plot,
+    "sweep": sweep,
     "export": export,
     "data": data,
     "list": catalogue,

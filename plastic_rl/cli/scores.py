@@ -30,6 +30,8 @@ class Scores:
         env_kwargs: its arguments.
         deterministic: whether the actions were the most probable ones.
         whole: whether it answers whole episodes.
+        steps: of its training.
+        weights: how many trained numbers it has.
         trained_on: whether these came from the data of the training.
         measures: by name.
     """
@@ -38,6 +40,8 @@ class Scores:
     env_kwargs: dict[str, Any]
     deterministic: bool
     whole: bool
+    steps: int
+    weights: int
     trained_on: bool
     measures: Mapping[str, Evaluation]
 
@@ -49,6 +53,8 @@ class Scores:
             "episodes": episodes,
             "seed": seed,
             "deterministic": self.whole or self.deterministic,
+            "steps": self.steps,
+            "weights": self.weights,
             "levels": reference_levels(self.env_id, self.env_kwargs),
             "measures": {name: _plain(result) for name, result in self.measures.items()},
         }
@@ -148,7 +154,16 @@ def _scores(arguments: argparse.Namespace) -> Scores:
         progress.close()
     trained_on = shows_training_data(model)
     env.close()
-    return Scores(env_id, env_kwargs, arguments.deterministic, whole, trained_on, measures)
+    return Scores(
+        env_id,
+        env_kwargs,
+        arguments.deterministic,
+        whole,
+        steps=model.num_timesteps,
+        weights=sum(one.numel() for one in model.policy.parameters() if one.requires_grad),
+        trained_on=trained_on,
+        measures=measures,
+    )
 
 
 def _heading(scores: Scores, arguments: argparse.Namespace) -> str:

@@ -77,7 +77,7 @@ def new(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) 
         versions=versions(),
         others=plans,
     )
-    model = _untrained(record, env, config.source)
+    model = untrained(record, env, config.source)
     with ExitStack() as held:
         with agreed(processes), bad_input(OSError):
             if processes.first:
@@ -127,7 +127,7 @@ def _go_on(
             model = runs.load_model(path, record.algo, env, record.device, arguments.trust)
     else:
         # Its first process died before it could save anything.
-        model = _untrained(record, env, folder / runs.CONFIG)
+        model = untrained(record, env, folder / runs.CONFIG)
     done, total = model.num_timesteps, record.n_timesteps
     if done >= total:
         env.close()
@@ -197,7 +197,7 @@ def _normalized(env: VecEnv, run: RunConfig | RunRecord) -> VecEnv:
         return normalized(env, run.normalize, run.hyperparams.get("gamma", 0.99))
 
 
-def _untrained(record: RunRecord, env: VecEnv, source: Path) -> BaseAlgorithm:
+def untrained(record: RunRecord, env: VecEnv, source: Path) -> BaseAlgorithm:
     """The model that a run begins with."""
     config = RunConfig(
         env_id=record.env_id,

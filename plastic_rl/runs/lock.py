@@ -43,6 +43,23 @@ def locked(folder: Path, note: Callable[[str], object] = print) -> Iterator[None
             os.close(descriptor)
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds the lock of a run's folder, as far as platform and file system tell."""
+    if fcntl is None:
+        return (folder / LOCK).is_file()
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _TAKEN
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _take(folder: Path, note: Callable[[str], object]) -> int | None:
     """The open file that holds the lock; None where there are none."""
     if fcntl is None:

@@ -2,6 +2,7 @@
 
 from plastic_rl.analysis.plots.animation import trace_animation
 from plastic_rl.analysis.plots.curves import (
+    Against,
     learning_curve,
     learning_curves,
     quartiles_over_runs,
@@ -18,6 +19,7 @@ from plastic_rl.analysis.plots.matrices import (
 from plastic_rl.analysis.plots.reconstructions import reconstructions
 
 __all__ = [
+    "Against",
     "first_hit_curves",
     "learning_curve",
     "learning_curves",

@@ -1,0 +1,245 @@
+"""Sweeps: settings x environments x seeds in one YAML file, one run's folder for each training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from plastic_rl.arguments import check_count, is_integer, is_number, split_env_id
+from plastic_rl.files import read_text
+from plastic_rl.runs import folder as runs
+from plastic_rl.runs.hyperparams import RunConfig, default_algorithm, load_config
+from plastic_rl.runs.lock import is_locked
+from plastic_rl.runs.plain_yaml import load_yaml, merge, parse_pairs
+from plastic_rl.runs.record import MAX_SEED, RunRecord
+
+RESULT, FAILURE, LOG = "result.json", "failure.txt", "sweep.log"
+"""What a sweep adds to a run's folder: scores and cost, why it failed, what it has printed."""
+
+STATES = ("finished", "running", "failed", "stopped", "missing")
+
+_LARGEST = 2**20  # bytes
+_KEYS = ("folder", "envs", "seeds", "algo", "config", "timesteps", "settings", "grid", "evaluate", "table")
+_EVALUATE = {"episodes": 100, "seed": 10_000, "deterministic": False}
+_TABLE: dict[str, Any] = {"window": 100, "levels": []}
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One training of a sweep.
+
+    Attributes:
+        condition: the name of its settings.
+        config: its settings, checked.
+        env_kwargs: arguments of the environment.
+        seed: of the training.
+        folder: where it is, or will be.
+    """
+
+    condition: str
+    config: RunConfig
+    env_kwargs: dict[str, Any]
+    seed: int
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.config.env_id}, {self.condition}, seed {self.seed}"
+
+    def record(self) -> RunRecord:
+        """What the run is started with."""
+        config = self.config
+        return RunRecord(
+            condition=self.condition,
+            env_id=config.env_id,
+            env_kwargs=self.env_kwargs,
+            algo=config.algo,
+            seed=self.seed,
+            n_envs=config.n_envs,
+            n_timesteps=config.n_timesteps,
+            hyperparams=config.hyperparams,
+            normalize=config.normalize,
+        )
+
+    def state(self) -> str:
+        """One of `STATES`, by what its folder holds."""
+        result = self.result()
+        if result is not None and result["steps"] >= self.config.n_timesteps:
+            return "finished"
+        if is_locked(self.folder):
+            return "running"
+        if (self.folder / FAILURE).is_file():
+            return "failed"
+        return "stopped" if (self.folder / runs.CONFIG).is_file() else "missing"
+
+    def result(self) -> dict[str, Any] | None:
+        """What the trained agent scores and has cost; None before that is known.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        path = self.folder / RESULT
+        if not path.is_file():
+            return None
+        try:
+            found = json.loads(read_text(path, _LARGEST))
+            return {**found, "steps": int(found["steps"]), "measures": dict(found["measures"])}
+        except (ValueError, LookupError, TypeError) as error:
+            raise ValueError(f"{path} is damaged, remove it: {error}") from error
+
+    def check_folder(self) -> None:
+        """Make sure that what the folder holds was trained with these settings.
+
+        Raises:
+            ValueError: it was not.
+        """
+        if not (self.folder / runs.CONFIG).is_file():
+            return
+        there, own = runs.read_config(self.folder), self.record()
+        for name in ("algo", "env_kwargs", "n_envs", "hyperparams", "normalize"):
+            if getattr(there, name) != getattr(own, name):
+                raise ValueError(
+                    f"{self.folder} was trained with another {name}, {getattr(there, name)}: choose another "
+                    "folder for the sweep, or remove it"
+                )
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep's file asks for.
+
+    Attributes:
+        folder: all runs lie in it.
+        runs: seed by seed, so that an unfinished comparison still compares.
+        evaluate: arguments of ``plastic-rl evaluate``: ``episodes``, ``seed``, ``deterministic``.
+        window: episodes of training that means of learning curves run over.
+        levels: mean returns of training; the table says when they were reached.
+    """
+
+    folder: Path
+    runs: list[SweepRun]
+    evaluate: dict[str, Any]
+    window: int
+    levels: list[float] = field(default_factory=list)
+
+    def of(self, state: str) -> list[SweepRun]:
+        """The runs in this state."""
+        return [run for run in self.runs if run.state() == state]
+
+    def by_condition(self) -> dict[str, dict[str, list[SweepRun]]]:
+        """All runs by environment and name of their settings."""
+        found: dict[str, dict[str, list[SweepRun]]] = {}
+        for run in self.runs:
+            found.setdefault(run.config.env_id, {}).setdefault(run.condition, []).append(run)
+        return found
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read and check a sweep's file; its form is in docs/sweeps.md.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no sweep, or names something unknown.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no sweep file {path}")
+    try:
+        content = load_yaml(read_text(path, _LARGEST))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    try:
+        return _sweep(path, _mapping("the file", content, _KEYS))
+    except FileNotFoundError:
+        raise
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _sweep(path: Path, content: dict[str, Any]) -> Sweep:
+    folder = Path(content.get("folder") or Path("runs/sweeps") / path.stem)
+    evaluate = _EVALUATE | _mapping("evaluate", content.get("evaluate"), _EVALUATE)
+    check_count("evaluate.episodes", evaluate["episodes"])
+    table = _TABLE | _mapping("table", content.get("table"), _TABLE)
+    config = path.parent / content["config"] if content.get("config") else None
+    settings = _settings(content)
+    found = []
+    for seed, (env_id, env_kwargs) in product(_seeds(content.get("seeds", 1)), _envs(content).items()):
+        for condition, changes in settings.items():
+            chosen = dict(changes)
+            algo = chosen.pop("algo", content.get("algo")) or default_algorithm(env_id, env_kwargs)
+            if "timesteps" in content:
+                chosen.setdefault("n_timesteps", content["timesteps"])
+            try:
+                loaded = load_config(env_id, algo, config, chosen)
+            except ValueError as error:
+                raise ValueError(f"settings {condition!r}: {error}") from error
+            place = folder / split_env_id(env_id)[1] / _as_name(condition) / f"seed_{seed}"
+            found.append(SweepRun(condition, loaded, env_kwargs, seed, place))
+    places = [run.folder for run in found]
+    for place in places:
+        if places.count(place) > 1:
+            raise ValueError(f"two runs would lie in {place}: environments and settings need other names")
+    levels = table["levels"]
+    if not isinstance(levels, list) or not all(is_number(level) for level in levels):
+        raise ValueError(f"table.levels must be a list of numbers, got {levels!r}")
+    return Sweep(folder, found, evaluate, check_count("table.window", table["window"]), levels)
+
+
+def _mapping(name: str, value: Any, known: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} must be a mapping, got {value!r}")
+    for key in value:
+        if key not in known:
+            raise ValueError(f"unknown key {key!r} in {name}: choose from {', '.join(known)}")
+    return dict(value)
+
+
+def _envs(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Arguments of the environments by id."""
+    given = content.get("envs")
+    if isinstance(given, list) and given and all(isinstance(one, str) for one in given):
+        return {env_id: {} for env_id in given}
+    if isinstance(given, Mapping) and given and all(isinstance(kw, Mapping | None) for kw in given.values()):
+        return {env_id: dict(kwargs or {}) for env_id, kwargs in given.items()}
+    raise ValueError(f"envs must be a list of ids, or a mapping from ids to their arguments, got {given!r}")
+
+
+def _seeds(given: Any) -> list[int]:
+    seeds = list(range(given)) if is_integer(given) else given
+    if isinstance(seeds, list) and seeds and all(is_integer(one) and 0 <= one < MAX_SEED for one in seeds):
+        return seeds
+    raise ValueError(f"seeds must be a list of seeds, or how many of them, counted from 0, got {given!r}")
+
+
+def _settings(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is changed in the hyper-parameters, by the names of settings: crossed with the grid."""
+    named = content.get("settings") or {"": {}}
+    if not isinstance(named, Mapping) or not all(isinstance(one, Mapping | None) for one in named.values()):
+        raise ValueError(f"settings must map names to hyper-parameters, got {named!r}")
+    grid = content.get("grid") or {}
+    if not isinstance(grid, Mapping) or not all(isinstance(one, list) and one for one in grid.values()):
+        raise ValueError(f"grid must map hyper-parameters to lists of their values, got {grid!r}")
+    settings = {}
+    for name, changes in named.items():
+        for values in product(*grid.values()):
+            point = dict(zip(grid, values, strict=True))
+            words = [str(name)] if name else []
+            words += [f"{key.rpartition('.')[2]} {value}" for key, value in point.items()]
+            nested = parse_pairs([f"{key}:{json.dumps(value)}" for key, value in point.items()])
+            settings[", ".join(words) or "default"] = merge(changes or {}, nested)
+    return settings
+
+
+def _as_name(condition: str) -> str:
+    """A folder's name for settings."""
+    name = "".join(sign if sign.isalnum() or sign in "._-+=" else "_" for sign in condition).strip(".")
+    if not name:
+        raise ValueError(f"the name {condition!r} of settings has no letter or digit")
+    return name
