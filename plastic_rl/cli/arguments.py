@@ -66,7 +66,7 @@ def add_model(command: argparse.ArgumentParser, files: str = "model.zip, the fol
         "model",
         metavar="MODEL",
         type=path,
-        help=f"{files}or the id of an environment that a trained agent comes with",
+        help=f"{files}the id of an environment that a trained agent comes with, or hub:user/name",
     )
     command.add_argument("env_id", metavar="ENV_ID", nargs="?", help="default: the environment of the run")
     add_trust(command)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import NoReturn, Protocol
 
 import plastic_rl
-from plastic_rl.cli import catalogue, completion, data, evaluate, export, plot, sweep, train, watch
+from plastic_rl.cli import catalogue, completion, data, evaluate, export, plot, push, sweep, train, watch
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.stops import Stopped
 from plastic_rl.runs.output import drop_output
@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "plot": plot,
     "sweep": sweep,
     "export": export,
+    "push": push,
     "data": data,
     "list": catalogue,
     "completion": completion,

@@ -19,6 +19,7 @@ from plastic_rl.cli.user_input import (
     shown_env,
 )
 from plastic_rl.runs import folder as runs
+from plastic_rl.runs import hub
 from plastic_rl.runs.hyperparams import ALGORITHMS, default_algorithm
 from plastic_rl.runs.plain_yaml import parse_pairs
 from plastic_rl.runs.pretrained import agent_name, available, load_pretrained, read_record
@@ -47,8 +48,10 @@ def load_agent(arguments: argparse.Namespace, n_envs: int) -> tuple[BaseAlgorith
     """The model, on the environment of the arguments or of the run that it belongs to."""
     if not arguments.model.exists() and agent_name(str(arguments.model)) in available():
         return _load_pretrained(arguments, n_envs)
-    with bad_input(ValueError, OSError):
+    with bad_input(ValueError, OSError, ImportError):
         given = parse_pairs(arguments.env_kwargs)
+        if str(arguments.model).startswith(hub.PREFIX):
+            arguments.model = hub.fetch(str(arguments.model))
         path = _find_model(arguments.model)
         record = runs.read_config(path.parent) if (path.parent / runs.CONFIG).is_file() else None
         env_id: str | None = arguments.env_id or (None if record is None else record.env_id)

@@ -14,14 +14,12 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from plastic_rl.arguments import split_env_id
 from plastic_rl.cli.errors import CommandError
-from plastic_rl.runs.record import MAX_SEED
+from plastic_rl.runs.record import MAX_SEED, imports_more
 from plastic_rl.training.description import describe
 from plastic_rl.training.distributed import Processes
 from plastic_rl.training.episode_batches import task_of
 from plastic_rl.training.vec_env import make_vec_env
 
-# Environments of Gymnasium that import what their arguments name.
-_IMPORTING = ("GymV21Environment-v0", "GymV26Environment-v0")
 # What a setting of the wrong kind, form or size raises inside Gymnasium, Stable-Baselines3 or torch.
 _MISFITS = (AttributeError, ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError)
 
@@ -109,10 +107,9 @@ def check_import(env_id: str, named: str | None, trust: bool, folder: Path) -> N
     Raises:
         CommandError: importing the module would run code that nobody asked for.
     """
-    module, name = split_env_id(env_id)
-    known = module in ("", "plastic_rl") or (named is not None and split_env_id(named)[0] == module)
-    if trust or (known and name not in _IMPORTING):
+    if trust or not imports_more(env_id, named):
         return
+    module, _ = split_env_id(env_id)
     what, how = (module, f"name it, {env_id}, or ") if module else ("what its arguments say", "")
     raise CommandError(
         f"the run in {folder} is on {env_id}, which would import {what} and run its code: if you trust "

@@ -26,9 +26,9 @@ from plastic_rl.files import read_text
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.hyperparams import RunConfig
 from plastic_rl.runs.record import RunRecord
+from plastic_rl.runs.score import score
 from plastic_rl.saving import ModelFileError, save_model
 from plastic_rl.training.a2c import PlasticA2C
-from plastic_rl.training.evaluation import evaluate
 from plastic_rl.training.vec_env import make_vec_env
 
 FOLDER = Path(__file__).resolve().parent / "agents"
@@ -36,7 +36,6 @@ FOLDER = Path(__file__).resolve().parent / "agents"
 
 _ALGO = "plastic_a2c"
 _LARGEST = 2**20  # bytes of a record
-_EVALUATION_SEED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -98,20 +97,28 @@ def load_pretrained(
     env: GymEnv | str | None = None,
     device: th.device | str = "auto",
     folder: Path | None = None,
-) -> PlasticA2C:
+) -> Any:
     """Load the trained agent that comes with the package, ready to act, to be evaluated and to learn on.
 
     Nothing in the files is run.
 
     Args:
-        env_id: an environment's id, with or without its module in front, for example ``PlasticMaze-v0``.
+        env_id: an environment's id, with or without its module in front, for example ``PlasticMaze-v0``; or
+            ``hub:user/name`` for an agent from the Hugging Face Hub, see `plastic_rl.runs.hub.load`.
         env: the environment to attach; by default as many of the agent's own as it was trained on.
         device: ``auto``, ``cpu``, ``cuda``, ...
         folder: where the agents lie; the package's own if not given.
 
+    Returns:
+        The model: a `PlasticA2C`, or what the hub's agent was trained with.
+
     Raises:
         ValueError: there is no agent for this id, its files are damaged, or `env` has other spaces.
     """
+    if env_id.startswith("hub:"):
+        from plastic_rl.runs import hub
+
+        return hub.load(env_id, env, device)
     folder, name = folder or FOLDER, agent_name(env_id)
     record = read_record(name, folder)
     path = _checked_model(folder / f"{name}.zip", record.sha256)
@@ -172,7 +179,7 @@ def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int =
     env_id, env_kwargs = agent_name(record.env_id), record.env_kwargs
     env = make_vec_env(env_id, record.n_envs, env_kwargs=env_kwargs)
     model = runs.load_model(runs.find_model(run), _ALGO, env, "cpu")
-    original = _score(model, env_id, env_kwargs, episodes)
+    original = score(model, env_id, env_kwargs, episodes)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{env_id}.zip"
     save_model(_without_training(model, record, env), path, half=half)
@@ -188,9 +195,10 @@ def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int =
     )
     stored = AgentRecord(trained, hashlib.sha256(path.read_bytes()).hexdigest())
     _write_record(folder, stored)
-    score = _score(load_pretrained(env_id, env, "cpu", folder), env_id, env_kwargs, episodes)
+    rounded = load_pretrained(env_id, env, "cpu", folder)
+    reached = score(rounded, env_id, env_kwargs, episodes)
     env.close()
-    stored = replace(stored, original=original, score=score)
+    stored = replace(stored, original=original, score=reached)
     _write_record(folder, stored)
     return stored
 
@@ -209,24 +217,6 @@ def _without_training(model: BaseAlgorithm, record: RunRecord, env: VecEnv) -> P
     fresh.policy.load_state_dict(model.policy.state_dict())
     fresh.num_timesteps = model.num_timesteps
     return fresh
-
-
-def _score(model: Any, env_id: str, env_kwargs: dict[str, Any], episodes: int) -> dict[str, Any]:
-    """Mean return over lifetimes of fixed seeds, actions sampled, with its 95 % interval."""
-    env = make_vec_env(
-        env_id, min(64, episodes), _EVALUATION_SEED, env_kwargs={"render_mode": None, **env_kwargs}
-    )
-    with th.random.fork_rng(devices=[]):
-        th.manual_seed(_EVALUATION_SEED)
-        result = evaluate(model, env, episodes)
-    env.close()
-    return {
-        "mean_return": round(result.mean, 2),
-        "interval": [round(end, 2) for end in result.interval],
-        "episodes": episodes,
-        "seed": _EVALUATION_SEED,
-        "actions": "sampled",
-    }
 
 
 def _write_record(folder: Path, record: AgentRecord) -> None:
@@ -258,10 +248,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     env_id = stored.run.env_id
     size = (arguments.output / f"{env_id}.zip").stat().st_size
     print(f"{env_id}: {size / 1e6:.2f} MB in {arguments.output}")
-    for name, score in (("original", stored.original), ("score", stored.score)):
-        assert score is not None
-        low, high = score["interval"]
-        print(f"{name}: mean return {score['mean_return']}, 95 % interval {low} to {high}")
+    for name, reached in (("original", stored.original), ("score", stored.score)):
+        assert reached is not None
+        low, high = reached["interval"]
+        print(f"{name}: mean return {reached['mean_return']}, 95 % interval {low} to {high}")
     return 0
 
 

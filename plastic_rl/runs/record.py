@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from plastic_rl.arguments import is_integer
+from plastic_rl.arguments import is_integer, split_env_id
 from plastic_rl.runs.hyperparams import ALGORITHMS
 from plastic_rl.runs.normalize import check_normalize
 from plastic_rl.runs.plain_yaml import check_names, dump_yaml, load_yaml
@@ -127,6 +127,22 @@ class RunRecord:
     def to_yaml(self) -> str:
         """What `from_yaml` reads back unchanged."""
         return dump_yaml(self.to_mapping())
+
+
+# Environments of Gymnasium that import what their arguments name.
+_IMPORTING = ("GymV21Environment-v0", "GymV26Environment-v0")
+
+
+def imports_more(env_id: str, named: str | None = None) -> bool:
+    """Whether making an environment would import a module, and run its code, that nobody has named.
+
+    Args:
+        env_id: the environment, as a record names it.
+        named: the id that the user has given, if any.
+    """
+    module, name = split_env_id(env_id)
+    known = module in ("", "plastic_rl") or (named is not None and split_env_id(named)[0] == module)
+    return not known or name in _IMPORTING
 
 
 def _are_counts(values: object) -> bool:

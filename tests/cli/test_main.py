@@ -102,7 +102,7 @@ def test_another_broken_pipe_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "evaluate", "watch", "plot", "export", "data", "list", "completion"]
+    "command", ["train", "evaluate", "watch", "plot", "export", "push", "data", "list", "completion"]
 )
 def test_the_help_of_a_command_imports_no_torch(command: str) -> None:
     done = subprocess.run(
