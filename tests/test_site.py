@@ -41,7 +41,9 @@ def test_every_package_with_public_names_has_a_page(reference):
 
 def test_every_environment_has_a_page_with_its_card(reference):
     pages = reference.environment_pages(ROOT)
-    ours = {name for name, spec in gym.registry.items() if str(spec.entry_point).startswith("plastic_rl.envs")}
+    ours = {
+        name for name, spec in gym.registry.items() if str(spec.entry_point).startswith("plastic_rl.envs")
+    }
     assert set(pages) == {f"{name}.md" for name in ours}
     for text in pages.values():
         assert "## Observation Space" in text

@@ -37,8 +37,7 @@ class Inputs(NamedTuple):
 class AgentStep(nn.Module):
     """One step of an agent that takes the most probable action.
 
-    It holds a copy of the policy on the CPU, and no state. While it is traced the plastic operator is its
-    reference form.
+    It holds a copy of the policy on the CPU, whose plastic operator is the reference, and no state.
 
     Args:
         model: a trained model whose policy is one of `plastic_rl.export.kinds`. `VecNormalize` around its
@@ -62,6 +61,9 @@ class AgentStep(nn.Module):
         self._run = kind.step
         self.policy = copy.deepcopy(model.policy).cpu().requires_grad_(False)
         self.policy.set_training_mode(False)
+        for module in self.policy.modules():
+            if hasattr(module, "backend"):
+                module.__dict__["backend"] = "reference"
         source = find_normalize(model.get_env())
         self.normalization = None
         self.observation_space: spaces.Space[Any] = model.observation_space

@@ -320,11 +320,11 @@ def test_the_model_stays_as_it_was(tmp_path):
     model.learn(30)
     before = {name: part.clone() for name, part in model.policy.state_dict().items()}
     torch.manual_seed(3)
-    random = torch.get_rng_state()
+    random, validated = torch.get_rng_state(), torch.distributions.Distribution._validate_args
     export_onnx(model, tmp_path / "agent.onnx")
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(part, before[name]) for name, part in model.policy.state_dict().items())
-    assert torch.distributions.Distribution._validate_args
+    assert torch.distributions.Distribution._validate_args == validated
     model.learn(30)
 
 

@@ -28,14 +28,10 @@ def backend_names() -> tuple[str, ...]:
 def choose_backend(backend: Backend, x: Tensor, params: PlasticParams) -> OperatorBackend:
     """The backend that runs for tensors like x; what ``auto`` takes is logged once.
 
-    While ``torch.export`` traces a network it is the reference, of which graphs can be made.
-
     Raises:
         ValueError: no such backend, or not for this device, dtype or rule.
         RuntimeError: a package is missing.
     """
-    if torch.compiler.is_exporting():
-        return BACKENDS["reference"]
     if backend == "auto":
         return _first(x, params)
     chosen = BACKENDS.get(backend)

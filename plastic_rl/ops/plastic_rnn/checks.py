@@ -27,8 +27,6 @@ def check_sequence(
     if x.dim() != 3 or 0 in x.shape:
         raise ValueError(f"x must be (T, B, N) with every size at least 1, got {_shape(x)}")
     check_layout(x, params, state, episode_starts, clamp)
-    if torch.compiler.is_exporting():
-        return  # nothing has a value while it is traced
     _check_values(x, params, state, episode_starts, clamp)
     if repeats is not None:
         _check_repeats(repeats, x, clamp)

@@ -30,7 +30,7 @@ def sequence(
     """``plastic_rnn`` in a graph: one node, or the reference's own."""
     checks.check_layout(x, params, state, episode_starts, clamp)
     state = zeros(params, x.shape[1]) if state is None else state
-    if backend == "reference":
+    if _seen_through(backend):
         starts = None if episode_starts is None else episode_starts.bool()
         y, after = reference.run(x, params, state, starts, clamp, repeats)
         # torch.compile forgets the parts that a state was made without.
@@ -52,13 +52,18 @@ def step_(
 ) -> Tensor:
     """``plastic_rnn_step_`` in a graph."""
     checks.check_layout(x, params, state, episode_start, clamp)
-    if backend == "reference":
+    if _seen_through(backend):
         start = None if episode_start is None else episode_start.bool()
-        return backends.BACKENDS[backend].step(x, params, state, start, clamp)
+        return backends.BACKENDS["reference"].step(x, params, state, start, clamp)
     named = params.tensors()
     values, mask = (None, None) if clamp is None else clamp
     weights, names = list(named.values()), ",".join(named)
     return _step(x, *state, weights, names, episode_start, values, mask, *_constants(params), backend)
+
+
+def _seen_through(backend: str) -> bool:
+    """Whether the nodes are the reference's: what is exported should run where this package is not."""
+    return backend == "reference" or (backend == "auto" and torch.compiler.is_exporting())
 
 
 def _constants(params: PlasticParams) -> tuple[str, str, float, str, int]:
