@@ -1,4 +1,5 @@
 import csv
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -213,7 +214,7 @@ def test_next_step_resets_without_a_way_to_reset_some_are_refused():
         GymnasiumVecEnv(env)
 
 
-@pytest.mark.parametrize("batch", [SyncVectorEnv, AsyncVectorEnv])
+@pytest.mark.parametrize("batch", [SyncVectorEnv, AsyncVectorEnv, partial(SyncVectorEnv, copy=False)])
 def test_next_step_resets_give_the_same_episodes(batch):
     venv = VecMonitor(GymnasiumVecEnv(batch([Walk, Walk], autoreset_mode=AutoresetMode.NEXT_STEP)))
     theirs = VecMonitor(DummyVecEnv([Walk, Walk]))
