@@ -138,7 +138,21 @@ def main() -> int:
         "-d",
         str(folder.parent / "trees"),
     ]
-    return sphinx(["-b", "html", *options, "-E", str(source), str(folder)])
+    code = sphinx(["-b", "html", *options, "-E", str(source), str(folder)])
+    if code == 0:
+        add_demo(folder / "demo")
+    return code
+
+
+def add_demo(folder: Path) -> None:
+    """The agent in the browser, where what runs it is at hand."""
+    sys.path.insert(0, str(ROOT / "docs" / "demo"))
+    import build_demo
+
+    try:
+        build_demo.build(folder)
+    except FileNotFoundError as error:
+        print(f"The site has no page with the agent in the browser: {error}")
 
 
 if __name__ == "__main__":
