@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from itertools import chain
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,16 +37,13 @@ from plastic_rl.training.learner import GradientLearner, check_env
 from plastic_rl.training.masks import RolloutMasks, check_masking
 from plastic_rl.training.rollout import RolloutRecorder, can_record
 from plastic_rl.training.rollout_data import Rollout, time_major_actions
+from plastic_rl.training.shared_episodes import SharedEpisodes
 
 _WITHOUT_MASKS = (
     "predict has no action_masks, though the model was trained with masks: invalid actions may be chosen. "
     "Give it get_action_masks(env) of sb3_contrib.common.maskable.utils, and evaluate with MaskedAgent and "
     "MaskedEvalCallback of plastic_rl.training"
 )
-
-
-# What an info tells of an episode that has ended.
-_EPISODE_KEYS = ("episode", "is_success")
 
 
 class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
@@ -94,9 +89,8 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         self._masks: RolloutMasks | None = None
         # Last observations of the episodes that ended in a rollout of Stable-Baselines3's own.
         self._ended: list[LastObservation] = []
-        # Infos of the episodes that have ended in the present rollout, and when: with several processes they
-        # are shared at its end.
-        self._ended_infos: list[tuple[int, dict[str, Any]]] = []
+        # With several processes: the episodes that have ended in the present rollout.
+        self._shared = SharedEpisodes()
         # Those of all of them in the last rollout; None in a single one, where every step tells.
         self.rollout_episodes: list[dict[str, Any]] | None = None
         # Remembers the forward pass of the last rollout, as long as that serves as the training's.
@@ -111,7 +105,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         of_a_rollout = ["_state", "_rollout_state", "_masks", "_recorder", "_ended"]
-        return [*super()._excluded_save_params(), *of_a_rollout, "_ended_infos", "rollout_episodes"]
+        return [*super()._excluded_save_params(), *of_a_rollout, "_shared", "rollout_episodes"]
 
     def _setup_learn(
         self,
@@ -238,10 +232,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         if isinstance(self.policy, PlasticPolicy) and not self.processes.alone:
             assert dones is not None
-            self._ended_infos += [
-                (self.num_timesteps, {key: infos[i][key] for key in _EPISODE_KEYS if key in infos[i]})
-                for i in np.flatnonzero(dones).tolist()
-            ]
+            self._shared.add(self.num_timesteps, infos, dones)
             return
         super()._update_info_buffer(infos, dones)
         if dones is None or isinstance(self.policy, PlasticPolicy):
@@ -256,16 +247,11 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         """Let all processes know of the episodes that have ended in any; whether all of them go on."""
         if self.processes.alone:
             return go_on
-        shared = self.processes.gather((go_on, self._ended_infos))
-        self._ended_infos = []
-        # As one process would have seen them: step by step.
-        ended = sorted(chain.from_iterable(infos for _, infos in shared), key=itemgetter(0))
-        over = np.array([True])
-        for _, info in ended:
-            super()._update_info_buffer([info], over)
-        self.rollout_episodes = [info["episode"] for _, info in ended if "episode" in info]
+        all_go_on, infos = self._shared.share(self.processes, go_on)
+        super()._update_info_buffer(infos, np.ones(len(infos), dtype=bool))
+        self.rollout_episodes = [info["episode"] for info in infos if "episode" in info]
         self._statistics.merge()
-        return all(others_go_on for others_go_on, _ in shared)
+        return all_go_on
 
     def _threads(self) -> AbstractContextManager[None]:
         """Torch in one thread: the operator has its own, and beside it only convolutions are worth more."""
@@ -291,6 +277,7 @@ class PlasticOnPolicyAlgorithm(GradientLearner, OnPolicyAlgorithm):
         pending = torch.zeros(env.num_envs)
         ended: list[LastObservation] = []
         go_on = True
+        self._shared = SharedEpisodes()
         self.rollout_episodes = None if self.processes.alone else []
         callback.on_rollout_start()
         # After the callback: a training that is saved there, and goes on, draws the same noise.
