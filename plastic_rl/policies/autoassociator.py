@@ -40,7 +40,7 @@ class Autoassociator(EpisodicNetwork):
         w_init: w starts normal, with mean 0 and this standard deviation of at least 0.
         alpha_init: alpha starts normal, with mean 0 and this standard deviation of at least 0; a
             ``homogeneous`` one starts at this value.
-        backend: of the operator: ``auto``, ``numba`` or ``reference``.
+        backend: of the operator: ``auto``, ``numba``, ``triton`` or ``reference``.
 
     Raises:
         ValueError: an argument outside its range, named.

@@ -48,7 +48,7 @@ class CoreOptions:
             ``none``, no plasticity: a plain recurrent network, GRU or LSTM.
         eta: where the trained learning rate of the trace starts, in (0, 1); not for ``modulated``.
         activation: ``tanh``, ``sigmoid``, ``relu`` or ``linear``; in a gated cell that of the candidate.
-        backend: of the operator: ``auto``, ``numba`` or ``reference``.
+        backend: of the operator: ``auto``, ``numba``, ``triton`` or ``reference``.
         w_init: w starts uniform in [0, w_init], at least 0. None is 0.01 for the cell ``rnn``; in gated cells
             w then starts as the gates' weights do, uniform between minus and plus 1 / sqrt(N).
         alpha_init: alpha starts uniform in [0, alpha_init] (``homogeneous``: at half of it), at least 0.

@@ -4,6 +4,7 @@ from collections import defaultdict
 from itertools import combinations
 
 import pytest
+import torch
 
 # Of these, every combination that there is.
 ALWAYS = ("cell", "rule", "alpha")
@@ -19,6 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():  # kernels for it are tested in plastic_rnn/triton, by an interpreter
+        items[:] = [item for item in items if not needs_cuda(item)]
     groups = defaultdict(list)
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("pairwise"):
@@ -26,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for group in groups.values():
         for item in set(group) - set(covering(group)):
             item.add_marker(pytest.mark.slow)
+
+
+def needs_cuda(item: pytest.Item) -> bool:
+    """Whether it runs problems on the backend ``triton``."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return parameters.get("backend") == "triton" and "make_problem" in item.fixturenames
 
 
 def meetings(item: pytest.Function) -> frozenset:

@@ -53,8 +53,9 @@ def plastic_rnn(
             which is a constant. In a gated cell it is the hidden state that is held.
         repeats: (T,), integers of at least 1: step t stands for so many steps in a row with the same input
             and clamp, of which only the first can start an episode. More than 1 only where the mask is true
-            for every neuron of every row: there the fused backend takes them all at the cost of two.
-        backend: ``reference`` (torch, any device and dtype), ``numba`` (CPU, float32, fused) or ``auto``.
+            for every neuron of every row: there ``numba`` takes them all at the cost of two.
+        backend: ``reference`` (torch, any device and dtype), ``numba`` (float32 on the CPU, fused),
+            ``triton`` (float32 on CUDA, fused) or ``auto``.
 
     Returns:
         y: (T, B, N), the activations, or the hidden states of a gated cell.

@@ -11,13 +11,18 @@ from torch import Tensor
 from plastic_rl.ops.plastic_rnn.numba import NumbaBackend
 from plastic_rl.ops.plastic_rnn.protocols import OperatorBackend, Refusal
 from plastic_rl.ops.plastic_rnn.reference import ReferenceBackend
+from plastic_rl.ops.plastic_rnn.triton import TritonBackend
 from plastic_rl.ops.plastic_rnn.types import Backend, PlasticParams
 
 logger = logging.getLogger(__name__)
 
 
 # In the order in which "auto" asks them.
-BACKENDS: dict[str, OperatorBackend] = {"numba": NumbaBackend(), "reference": ReferenceBackend()}
+BACKENDS: dict[str, OperatorBackend] = {
+    "numba": NumbaBackend(),
+    "triton": TritonBackend(),
+    "reference": ReferenceBackend(),
+}
 
 
 def backend_names() -> tuple[str, ...]:

@@ -15,7 +15,7 @@ Rule: TypeAlias = Literal["hebb", "oja", "modulated", "retroactive"] | str
 Cell = Literal["rnn", "gru", "lstm"]
 Activation = Literal["tanh", "sigmoid", "relu", "linear"]
 # The name of a backend, or "auto" for the first that can run.
-Backend: TypeAlias = Literal["auto", "reference", "numba"] | str
+Backend: TypeAlias = Literal["auto", "reference", "numba", "triton"] | str
 
 
 class _Parts(NamedTuple):

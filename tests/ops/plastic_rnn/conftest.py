@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn import PlasticParams, PlasticState, get_cell, get_rule, plastic_rnn
+from plastic_rl.ops.plastic_rnn import (
+    PlasticParams,
+    PlasticState,
+    get_cell,
+    get_rule,
+    map_state,
+    plastic_rnn,
+)
 
 # Largest error over a tensor, relative to its largest element.
 TOLERANCE = {torch.float32: 3e-4, torch.float64: 1e-10}
@@ -51,6 +60,17 @@ class Problem:
         return {
             name: leaf.detach().to(dtype, copy=True).requires_grad_() for name, leaf in self.leaves.items()
         }
+
+    def moved(self, device: torch.device | str) -> Problem:
+        """The same problem there."""
+
+        def move(value: Any) -> Any:
+            return (
+                map_state(lambda part: part.to(device), value) if isinstance(value, Tensor | tuple) else value
+            )
+
+        leaves = {name: leaf.to(device) for name, leaf in self.leaves.items()}
+        return Problem(**{name: move(value) for name, value in vars(self).items()} | {"leaves": leaves})
 
     def cast_clamp(self, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
         return None if self.clamp is None else (self.clamp[0].to(dtype), self.clamp[1])
@@ -169,7 +189,21 @@ def assert_same(result: dict[str, Tensor], expected: dict[str, Tensor], dtype: t
 
 @pytest.fixture(name="make_problem")
 def make_problem_fixture() -> Callable[..., Problem]:
-    return make_problem
+    def make(*args: Any, **kwargs: Any) -> Problem:
+        with torch.device("cpu"):  # the same numbers on every device
+            problem = make_problem(*args, **kwargs)
+        return problem.moved(torch.get_default_device())
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def device_of_the_backend(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests that are handed the backend ``triton`` make their tensors on a GPU."""
+    parameters = getattr(getattr(request.node, "callspec", None), "params", {})
+    on_gpu = parameters.get("backend") == "triton" and "make_problem" in request.fixturenames
+    with torch.device("cuda") if on_gpu else nullcontext():
+        yield
 
 
 @pytest.fixture(name="assert_same")

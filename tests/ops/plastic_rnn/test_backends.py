@@ -96,5 +96,7 @@ def test_a_network_takes_it_by_name(halves):
     layer = PlasticRNN(3, 5, rule="oja", backend="halves")
     layer(torch.randn(4, 2, 3), layer.initial_state(2))
     assert halves.calls == ["sequence"]
-    with pytest.raises(ValueError, match="backend must be one of auto, halves, numba, reference, got 'cuda'"):
+    with pytest.raises(
+        ValueError, match="backend must be one of auto, halves, numba, triton, reference, got 'cuda'"
+    ):
         PlasticRNN(3, 5, backend="cuda")

@@ -36,7 +36,9 @@ def runs() -> list[tuple[str, str, str, torch.dtype]]:
     found = []
     for name, backend in BACKENDS.items():
         dtype = dtypes.get(name, torch.float32)
-        x = torch.zeros(1, dtype=dtype)
+        x = torch.zeros(
+            1, dtype=dtype, device="cuda" if name == "triton" and torch.cuda.is_available() else "cpu"
+        )
         for cell, rule in PAIRS:
             if backend.can_run(x, PlasticParams(x, alpha=x, rule=rule, cell=cell)) is None:
                 found.append((cell, rule, name, dtype))

@@ -208,6 +208,8 @@ def test_bad_input_is_refused(case, backend, monkeypatch):
     no_backend_runs(monkeypatch)
     if backend == "numba" and arguments["x"].dtype != torch.float32:
         message = "backend 'numba' takes float32 on the CPU"
+    if backend == "triton":
+        message = "backend 'triton' takes float32 on CUDA"
     with pytest.raises(ValueError, match=message) as error:
         plastic_rnn(**arguments, backend=backend)
     assert "\n" not in str(error.value)
@@ -251,8 +253,8 @@ def test_initial_state_needs_a_batch():
 
 def test_an_explicit_backend_that_cannot_run_says_why(monkeypatch):
     arguments = good_arguments()
-    with pytest.raises(ValueError, match="backend must be one of auto, numba, reference, got 'triton'"):
-        plastic_rnn(**arguments, backend="triton")
+    with pytest.raises(ValueError, match="backend must be one of auto, numba, triton, reference, got 'cuda'"):
+        plastic_rnn(**arguments, backend="cuda")
     params = PlasticParams(w=torch.zeros(N, N).double())
     with pytest.raises(ValueError, match=r"float32 on the CPU, got torch\.float64 on cpu"):
         plastic_rnn(torch.zeros(T, B, N).double(), params, backend="numba")

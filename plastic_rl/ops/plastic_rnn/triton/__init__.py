@@ -1,0 +1,100 @@
+"""The fused GPU backend: float32 on CUDA, in Triton, which is imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from functools import cached_property
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from plastic_rl.arguments import check_count
+from plastic_rl.ops.plastic_rnn.cells import CELLS
+from plastic_rl.ops.plastic_rnn.protocols import Refusal, Tape
+from plastic_rl.ops.plastic_rnn.rules import RULES, find_rule
+from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
+
+
+class TritonBackend:
+    """Kernels for the cells and the rules that have a code.
+
+    Args:
+        trace_spacing: every how many steps a trace is kept for the backward pass, from 1 for all of them; the
+            others are computed again. None takes the smallest for which half of the free memory will do.
+            ``BACKENDS["triton"].trace_spacing = 4`` holds for what runs from then on.
+
+    Raises:
+        ValueError: trace_spacing below 1.
+    """
+
+    def __init__(self, trace_spacing: int | None = None) -> None:
+        self.trace_spacing = trace_spacing
+
+    @property
+    def trace_spacing(self) -> int | None:
+        """Every how many steps a trace is kept, or None."""
+        return self._trace_spacing
+
+    @trace_spacing.setter
+    def trace_spacing(self, given: int | None) -> None:
+        self._trace_spacing = None if given is None else check_count("trace_spacing", given)
+
+    @cached_property
+    def _installed(self) -> bool:
+        return importlib.util.find_spec("triton") is not None
+
+    @cached_property
+    def _autograd(self) -> ModuleType:
+        from plastic_rl.ops.plastic_rnn.triton import autograd
+
+        return autograd
+
+    def can_run(self, x: Tensor, params: PlasticParams) -> Refusal | None:
+        """Only float32 on CUDA (the CPU in Triton's interpreter), and what has a code."""
+        on_cpu = x.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+        if x.dtype != torch.float32 or not (x.device.type == "cuda" or on_cpu):
+            return Refusal(f"takes float32 on CUDA, got {x.dtype} on {x.device}")
+        # Names that nobody knows are refused when the arguments are checked.
+        rule, cell = find_rule(params.rule), CELLS.get(params.cell)
+        if rule is not None and rule.code is None:
+            fused = ", ".join(name for name, rule in RULES.items() if rule.code is not None)
+            return Refusal(f"has kernels for the rules {fused}, got {params.rule!r}", avoidable=True)
+        if cell is not None and cell.code is None:
+            fused = ", ".join(name for name, cell in CELLS.items() if cell.code is not None)
+            return Refusal(f"has kernels for the cells {fused}, got {params.cell!r}", avoidable=True)
+        if not self._installed:
+            install = "needs the package triton: python -m pip install triton"
+            return Refusal(install, RuntimeError, remedy="", avoidable=True)
+        return None
+
+    def sequence(
+        self,
+        x: Tensor,
+        params: PlasticParams,
+        state: PlasticState,
+        episode_starts: Tensor | None,
+        clamp: tuple[Tensor, Tensor] | None,
+        repeats: Tensor | None,
+    ) -> tuple[Tensor, PlasticState]:
+        """All environments side by side, step after step."""
+        spacing = self.trace_spacing
+        return self._autograd.sequence(x, params, state, episode_starts, clamp, repeats, spacing)
+
+    def step(
+        self,
+        x: Tensor,
+        params: PlasticParams,
+        state: PlasticState,
+        episode_start: Tensor | None,
+        clamp: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
+        """One step; the state is overwritten."""
+        return self._autograd.step(x, params, state, episode_start, clamp)
+
+    def tape(self, params: PlasticParams, episode_starts: Tensor, y: Tensor) -> Tape:
+        """Keeps what the backward pass needs."""
+        from plastic_rl.ops.plastic_rnn.triton.tape import TritonTape
+
+        return TritonTape(episode_starts, y, self.trace_spacing)

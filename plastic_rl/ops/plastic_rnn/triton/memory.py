@@ -1,0 +1,122 @@
+"""What the kernels are given: the network as they know it, block sizes, which traces are kept."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from plastic_rl.ops.plastic_rnn.cells import get_cell
+from plastic_rl.ops.plastic_rnn.rules import ACTIVATIONS, get_rule
+from plastic_rl.ops.plastic_rnn.types import PlasticParams
+
+NO_RULE = -1
+# Of what the device has free, so much may go into stored traces: the rest of a training has to live, too.
+SHARE = 0.5
+
+
+class Blocks(NamedTuple):
+    """How much of the matrices a program has: of so many environments so many rows and columns, powers of 2.
+
+    Forward the environments are side by side, back they come one after the other.
+    """
+
+    environments: int
+    rows: int
+    columns: int
+    warps: int
+
+
+# The fastest of those tried on an H200 for 100 to 400 neurons.
+FORWARD = Blocks(4, 32, 64, 4)
+UPDATE = Blocks(1, 32, 64, 4)
+BACK = Blocks(16, 16, 32, 4)
+
+
+class Network(NamedTuple):
+    """What is the same for all steps, in the codes of the kernels.
+
+    second: whether there is a second trace
+    gates: number K of them
+    """
+
+    cell: int
+    rule: int
+    activation: int
+    gates: int
+    memory: bool
+    plastic: bool
+    clip: float
+    clipped: bool
+    second: bool
+    core_steps: int
+
+    @classmethod
+    def of(cls, params: PlasticParams) -> Network:
+        """Of a network whose cell and rule have codes."""
+        cell, rule = get_cell(params.cell), get_rule(params.rule)
+        assert cell.code is not None
+        assert rule.code is not None
+        return cls(
+            cell.code,
+            rule.code if params.plastic else NO_RULE,
+            ACTIVATIONS[params.activation].code,
+            cell.gates,
+            cell.memory,
+            params.plastic,
+            params.trace_clip,
+            params.plastic and rule.trace_clip,
+            params.plastic and rule.eligibility,
+            params.core_steps,
+        )
+
+
+class Weights(NamedTuple):
+    """The parameters in dense memory, alpha (N, N); w stands in the place of those that there are not."""
+
+    w: Tensor
+    alpha: Tensor
+    eta: Tensor
+    w_m: Tensor
+    b_m: Tensor
+    fan_out: Tensor
+    w_gates: Tensor
+    b_u: Tensor
+
+    @classmethod
+    def of(cls, params: PlasticParams) -> Weights:
+        """Of a network."""
+        named = {name: tensor.detach().contiguous() for name, tensor in params.tensors().items()}
+        w = named["w"]
+        if params.alpha is not None:
+            named["alpha"] = named["alpha"].expand_as(w).contiguous()
+        return cls(*(named.get(name, w) for name in cls._fields))
+
+
+def spacing(trace: Tensor, steps: int, second: bool, given: int | None) -> int:
+    """Every how many steps a trace is kept for the backward pass, from 1 for all of them.
+
+    With k above 1 a window of k traces is rolled forward at a time, so T / k + k of them have to fit. It is
+    the smallest k with which they do, and where there is none the one with which they are fewest.
+
+    trace: (B, N, N), one of them
+    given: what the user wants, or None
+    """
+    if given is not None:
+        return min(given, steps)
+    if trace.device.type != "cuda":
+        return 1
+    free, _ = torch.cuda.mem_get_info(trace.device)
+    # What torch has taken from the device and does not use.
+    free += torch.cuda.memory_reserved(trace.device) - torch.cuda.memory_allocated(trace.device)
+    return spacing_within(SHARE * free / (4 * trace.numel() * (2 if second else 1)), steps)
+
+
+def spacing_within(traces: float, steps: int) -> int:
+    """The same for memory of so many traces."""
+    if steps <= traces:
+        return 1
+    fewest = max(1, round(math.sqrt(steps)))
+    return next((k for k in range(2, fewest + 1) if -(-steps // k) + k <= traces), fewest)
