@@ -85,7 +85,9 @@ class Config:
 class Problem:
     """Leaf tensors and random output gradients for one configuration."""
 
-    def __init__(self, config: Config, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, config: Config, clock: Callable[[], float] = time.perf_counter, device: str = "cpu"
+    ) -> None:
         self.config, self.clock = config, clock
         generator = torch.Generator().manual_seed(0)
 
@@ -109,9 +111,8 @@ class Problem:
                 "fan_out": lambda: 0.1 * normal(n),
             }
             self.leaves |= {name: make[name]() for name in RULES[config.rule].parameters}
-        for leaf in self.leaves.values():
-            leaf.requires_grad_()
-        self.upstream = normal(config.steps, config.batch, n)
+        self.leaves = {name: leaf.to(device).requires_grad_() for name, leaf in self.leaves.items()}
+        self.upstream = normal(config.steps, config.batch, n).to(device)
         self.params = PlasticParams(
             rule=config.rule,
             core_steps=config.core_steps,
@@ -137,7 +138,7 @@ class Problem:
         """The same, one step at a time as in a rollout, without a second forward pass."""
         for leaf in self.leaves.values():
             leaf.grad = None
-        starts = torch.zeros(self.config.batch, dtype=torch.bool)
+        starts = torch.zeros(self.config.batch, dtype=torch.bool, device=self.upstream.device)
         recording.reset(self.params, self.state)
         time.sleep(PAUSE)
         start = self.clock()

@@ -103,7 +103,7 @@ def test_the_kernels_compile_for_gpus(capability, monkeypatch, tmp_path):
 def test_every_kth_trace_is_kept_where_they_do_not_all_fit():
     for steps in (1, 2, 50, 1000):
         assert memory.spacing_within(steps, steps) == 1
-        for traces in (0.5, 2, 30, 999.5):
+        for traces in (0.5, 2, 26, 30, 64, 501, 999.5):
             k = memory.spacing_within(min(traces, steps - 0.5), steps)
             room = -(-steps // k) + k
             fewest = min(-(-steps // other) + other for other in range(1, steps + 1))

@@ -76,7 +76,7 @@ def test_parity(make_problem, assert_same, spacing, cell, rule, alpha, activatio
     problem = make_problem(
         rule, alpha, cell=cell, steps=5, n=9, activation=activation, clamp=clamp, core_steps=core_steps
     )
-    problem.episode_starts[2, 1] = True
+    problem.episode_starts[2, 1] = problem.episode_starts[1, 2] = True
     problem.leaves["x"] *= 0.5
     spacing(every)
     expected = problem.run("reference", torch.float64)
