@@ -37,10 +37,10 @@ class Backward:
         y = kept.y
         dy, dhidden, dtrace, dcell, dsecond = outgoing
         self.dy = torch.zeros_like(y) if dy is None else dy.contiguous()
-        self.direct = torch.zeros_like(y[0]) if dhidden is None else dhidden.clone().contiguous()
-        self.dcell = y.new_zeros(kept.cells.shape[1:])
-        if dcell is not None and network.memory:
-            self.dcell.copy_(dcell)
+        self.turn = 0
+        self.direct, self.dcell = y.new_empty(2, *y.shape[1:]), y.new_empty(2, *kept.cells.shape[1:])
+        for row, given in ((self.direct[0], dhidden), (self.dcell[0], dcell if network.memory else None)):
+            row.zero_() if given is None else row.copy_(given)
         self.du = torch.empty_like(kept.pre)
         self.dgates = torch.empty_like(kept.gates)
         gated = network.gates > 0
@@ -96,7 +96,7 @@ class Backward:
         last = m % k == k - 1
         parts = (self.gains, self.decays, self.sents) if network.plastic else (self.du,) * 3
         neurons.fire_back[(self.batch,)](
-            self.dy, self.sent_back, len(self.sent_back), self.direct, self.dcell,
+            self.dy, self.sent_back, len(self.sent_back), self.direct, self.dcell, self.turn,
             *parts, self.grid[0], kept.pre, kept.cells, kept.posts,
             kept.y if last else kept.pre, t if last else m + 1,
             kept.gates, kept.inner, kept.masks, kept.starts,
@@ -106,6 +106,7 @@ class Backward:
             FRESH=m % k == 0, LAST=last, CARRIED=m < len(self.du) - 1, SUMS=sums,
             NP=triton.next_power_of_2(self.n), num_warps=4, enable_fp_fusion=True,
         )  # fmt: skip
+        self.turn = 1 - self.turn
 
     def _matrices(self, t: int, m: int, *, read: bool) -> None:
         kept, network, weights, blocks = self.kept, self.network, self.weights, memory.BACK
@@ -139,7 +140,7 @@ class Backward:
         kept, network = self.kept, self.network
         k = network.core_steps
         start = kept.starts[0].bool().unsqueeze(1)
-        hidden = self.sent_back.sum(0) + self.direct
+        hidden = self.sent_back.sum(0) + self.direct[self.turn]
         read = kept.pre.flatten(0, 1).t()
         found = {
             "x": self.dx if k == 1 else self.dx.unflatten(0, (-1, k)).sum(1),
@@ -150,7 +151,7 @@ class Backward:
             found["w_gates"] = read @ self.dgates.flatten(0, 1)
             found["b_u"] = self.du.sum((0, 1))
         if network.memory:
-            found["cell"] = self.dcell.masked_fill(start, 0.0)
+            found["cell"] = self.dcell[self.turn].masked_fill(start, 0.0)
         if not network.plastic:
             return found
         if network.second:

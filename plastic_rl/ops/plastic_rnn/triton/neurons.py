@@ -7,7 +7,7 @@ among them. This module imports triton: it is imported only when the backend is 
 import triton
 import triton.language as tl
 
-ROWS = ("B", "t", "m", "x_row", "hidden_row", "parts_j", "parts_i")
+ROWS = ("B", "t", "m", "x_row", "hidden_row", "turn", "parts_j", "parts_i")
 
 
 @triton.jit
@@ -238,7 +238,7 @@ def _lstm_back(dh, dc, dpost, y, before, after, gates, dx, dgates, row, n, mask,
 
 @triton.jit(do_not_specialize=ROWS)
 def fire_back(
-    dy, back_parts, parts_j, direct, dcell, gains, decays, sents, parts_i, pre, cells, posts,
+    dy, back_parts, parts_j, direct, dcell, turn, gains, decays, sents, parts_i, pre, cells, posts,
     hidden, hidden_row, gates, inner, masks, starts, eta, w_m, b_m, fan_out, du, dx, dgates, deta, signal,
     dfan, t, m, B, N,
     CELL: tl.constexpr, ACT: tl.constexpr, RULE: tl.constexpr, CLAMPED: tl.constexpr, FRESH: tl.constexpr,
@@ -247,9 +247,10 @@ def fire_back(
     """The way back through inner step m, the first of step t where FRESH and the last where LAST.
 
     dy: (T, B, N), of the output
-    back_parts, direct: what inner step m + 1 sends to this one's hidden state, through the read-out and the
-        gates' products (parts_j, B, N), only where CARRIED, and else (B, N)
-    direct, dcell: in and out; at the last inner step of all they are the gradients of the final state
+    back_parts: (parts_j, B, N), what inner step m + 1 sends to this one's hidden state through the read-out
+        and the gates' products, read only where CARRIED
+    direct, dcell: (2, B, N), what it sends to it through the cell, and to c; at the last inner step of all
+        the final state's gradients. Row ``turn`` is read, the other written, as threads do not wait
     gains, decays, sents: (parts_i, B, N), of the update of step t, where there are SUMS
     du: (M, B, N), dx: (M, B, G N), dgates: (M, B, K N), written; of the tanh cell du alone
     deta, signal: (T, B), dfan: (T, B, N), written where LAST; signal is sent to the modulating neuron
@@ -262,10 +263,11 @@ def fire_back(
     step, at = tl.cast(t, tl.int64) * vectors + own, tl.cast(m, tl.int64) * vectors + own
     scalar, row = tl.cast(t, tl.int64) * B + e, tl.cast(m, tl.int64) * B + e
     h = tl.load(hidden + hidden_row * vectors + own, mask=mask, other=0.0)
-    dh = tl.load(direct + own, mask=mask, other=0.0)
+    came, goes = turn * vectors + own, (1 - turn) * vectors + own
+    dh = tl.load(direct + came, mask=mask, other=0.0)
     dc, y = dh, h
     if CELL == 2:
-        dc = tl.load(dcell + own, mask=mask, other=0.0)
+        dc = tl.load(dcell + came, mask=mask, other=0.0)
     if CELL > 0:
         y = tl.load(posts + at, mask=mask, other=0.0)
     if CARRIED:
@@ -314,6 +316,6 @@ def fire_back(
         before = _memory(cells, starts, at, scalar, mask, FRESH)
         after = tl.load(cells + vectors + at, mask=mask, other=0.0)
         dread, dc = _lstm_back(dh, dc, dpost, y, before, after, gates, dx, dgates, row, n, mask, N, ACT)
-        tl.store(dcell + own, dc, mask=mask)
+        tl.store(dcell + goes, dc, mask=mask)
     tl.store(du + at, dread, mask=mask)
-    tl.store(direct + own, past, mask=mask)
+    tl.store(direct + goes, past, mask=mask)
