@@ -186,6 +186,13 @@ NETWORKS = {
 }
 
 
+def _flat(env_id: str) -> gym.Env[Any, Any]:
+    """The environment, with one vector where its observations are tuples, as POPGym's authors have it."""
+    env = gym.make(env_id)
+    is_tuple = isinstance(env.observation_space, gym.spaces.Tuple)
+    return gym.wrappers.FlattenObservation(env) if is_tuple else env
+
+
 def load(task: Task, network: Network) -> RunConfig:
     """The settings of a run, checked."""
     overrides = {**task.overrides, **network.overrides, "policy_kwargs": network.policy_kwargs}
@@ -223,7 +230,7 @@ def train(run: Run) -> Result:
     else:
         # By a function: POPGym's environments do not have the render mode that an id is made with.
         import_module(task.module)
-        make = partial(gym.make, task.env_id)
+        make = partial(_flat, task.env_id)
     env = plastic_rl.make_vec_env(make, config.n_envs, run.seed, env_kwargs=task.env_kwargs or None)
     model = algorithm_class(task.algo)(env=env, seed=run.seed, device="cpu", **kwargs)
     callback = StoppedCurve(n_timesteps, task.stop)
