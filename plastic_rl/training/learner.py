@@ -77,6 +77,11 @@ class GradientLearner(BaseAlgorithm):
         """Let all processes know of all environments; called whenever they may have changed."""
         self.env_counts = self.processes.gather(0 if self.env is None else self.n_envs)
 
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Set the environment, as in Stable-Baselines3; a model that was loaded has none before."""
+        super().set_env(env, force_reset)
+        self._count_envs()
+
     @property
     def total_envs(self) -> int:
         """The number of environments of all processes."""
