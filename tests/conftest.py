@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,6 +59,19 @@ def compiled_kernels(request: pytest.FixtureRequest) -> None:
             core.step(torch.ones(1, 2), core.initial_state(1))
             kwargs["hidden_size"] = 3
             PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=4, device="cpu", policy_kwargs=kwargs).learn(8)
+
+
+@pytest.fixture
+def forget_graphs() -> Iterator[None]:
+    """Compiles anew, and leaves nothing behind: where torch compiles, distributions check no arguments."""
+    import torch
+
+    checked = torch.distributions.Distribution._validate_args
+    torch.distributions.Distribution.set_default_validate_args(False)
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+    torch.distributions.Distribution.set_default_validate_args(checked)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,16 @@
 from types import SimpleNamespace
 
+import gymnasium as gym
 import numpy as np
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def gymnasiums_own_time_limit(monkeypatch):
+    """RL-Zoo, which other tests import, puts one in its place that says more in the infos."""
+    own = next(cls for cls in gym.wrappers.TimeLimit.__mro__ if cls.__module__ == "gymnasium.wrappers.common")
+    for module in (gym.wrappers, gym.wrappers.common):
+        monkeypatch.setattr(module, "TimeLimit", own)
 
 
 @pytest.fixture(scope="session")

@@ -7,19 +7,14 @@ from plastic_rl import PlasticA2C
 from plastic_rl.ops.plastic_rnn import map_state
 from plastic_rl.policies import PlasticRNN
 
+pytestmark = pytest.mark.usefixtures("forget_graphs")
+
 CORES = [
     {},
     {"rule": "modulated", "core_steps": 2},
     {"cell": "gru", "rule": "retroactive"},
     {"cell": "lstm", "alpha": "none", "core_steps": 2},
 ]
-
-
-@pytest.fixture(autouse=True)
-def forget_graphs():
-    torch.compiler.reset()
-    yield
-    torch.compiler.reset()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from plastic_rl.ops.plastic_rnn import CELLS, RULES, initial_state, plastic_rnn,
 
 pytest.importorskip("numba")
 
+pytestmark = pytest.mark.usefixtures("forget_graphs")
+
 NETWORKS = [(cell, rule, "full") for cell in CELLS for rule in RULES]
 NETWORKS += [("rnn", "hebb", "homogeneous"), ("rnn", "hebb", "none"), ("gru", "hebb", "none")]
 # What torch's compilers have to look through takes them seconds.
@@ -35,14 +37,6 @@ def outputs_and_gradients(problem, collect, call):
     y, state = call(leaves)
     problem.send_back(y, state)
     return collect(y, state, leaves)
-
-
-@pytest.fixture(autouse=True)
-def forget_graphs():
-    """Each test compiles anew."""
-    torch.compiler.reset()
-    yield
-    torch.compiler.reset()
 
 
 @pytest.mark.parametrize(("backend", "cell", "rule", "alpha"), COMPILED)

@@ -20,6 +20,8 @@ def version(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(".")[:2])
 
 
+@pytest.mark.slow
+@pytest.mark.long
 def test_the_kernels_in_the_interpreter():
     """In a process of its own: triton looks at the variable when it is imported."""
     triton = pytest.importorskip("triton")
