@@ -1,5 +1,6 @@
 """The documentation site: it is built without a warning, and every public name is on a page of it."""
 
+import importlib.util
 import subprocess
 import sys
 from importlib import import_module
@@ -18,6 +19,17 @@ pytestmark = pytest.mark.skipif(not SITE.is_dir(), reason="not a checkout")
 def reference(monkeypatch):
     monkeypatch.syspath_prepend(str(SITE))
     return import_module("reference")
+
+
+def test_every_page_is_in_the_contents(monkeypatch):
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(str(SITE))
+    # Not by its name, which is a package's, too.
+    spec = importlib.util.spec_from_file_location("build_site", SITE / "build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    listed = {f"{name}.md" for names in build.CONTENTS.values() for name in names}
+    assert set(build.pages().values()) - {"index.md"} <= listed
 
 
 def test_every_public_name_is_on_a_page(reference):

@@ -31,6 +31,8 @@ CONTENTS = {
     "Start": [
         "contents",
         "getting_started",
+        "features",
+        "notebooks",
         "idea",
         "when",
         "choosing",
@@ -44,7 +46,10 @@ CONTENTS = {
     "In use": [
         "activity",
         "export",
+        "share",
+        "sweeps",
         "distributed",
+        "scaling",
         "zoo",
         "tracking",
         "performance",
