@@ -18,6 +18,10 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Before there is a group: this module's default arguments are the group of the time, and keep it from being
+# destroyed. Threads of gloo that outlive the interpreter end the process with SIGABRT now and then.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 
 from plastic_rl.arguments import is_integer

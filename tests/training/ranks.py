@@ -4,6 +4,7 @@ With WORLD_SIZE processes each has its share of 8 environments; alone it has all
 goes to ``FOLDER/<world size>_<rank>.npz``.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import plastic_rl
 from plastic_rl.envs import Episodes
-from plastic_rl.training import Rollout, rollout
+from plastic_rl.training import Rollout, distributed, rollout
 from plastic_rl.training.distributed import join
 
 N_ENVS, STEPS, SEED = 8, 6, 3
@@ -207,8 +208,17 @@ def differs() -> dict[str, Any]:
     return {}
 
 
+def part() -> None:
+    """Leave the others as at the end of the process, and see that nothing of gloo's is left running."""
+    atexit.unregister(distributed._part)
+    distributed._part()
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").glob("*")]
+    assert not [name for name in names if "gloo" in name], names
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     for what in sys.argv[2:]:
         found = globals()[what]()
         np.savez(folder / f"{what}_{PROCESSES.size}_{PROCESSES.rank}.npz", **found)
+    part()
