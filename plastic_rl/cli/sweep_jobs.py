@@ -115,6 +115,7 @@ class TrainJob:
         result = {**json.loads(output.getvalue()), "processor_seconds": processor_seconds}
         with atomic(self.run.folder / RESULT) as partial:
             partial.write_text(json.dumps(result), encoding="utf-8")
+        self.run.keep()
 
 
 def run(sweep: Sweep, arguments: argparse.Namespace) -> int:
@@ -125,8 +126,8 @@ def run(sweep: Sweep, arguments: argparse.Namespace) -> int:
         raise CommandError(f'{error} (it comes with pip install "plastic-rl[sweep]")') from error
     with bad_input(ValueError, OSError):
         for one in sweep.runs:
-            one.check_folder()
-        _check_settings(sweep)
+            one.check_settings()
+        _check_networks(sweep)
         sweep.folder.mkdir(parents=True, exist_ok=True)
         held = contextlib.ExitStack()
         held.enter_context(locked(sweep.folder))
@@ -134,6 +135,8 @@ def run(sweep: Sweep, arguments: argparse.Namespace) -> int:
         if arguments.retry:
             for one in sweep.of("failed"):
                 (one.folder / FAILURE).unlink()
+        for one in sweep.of("finished"):
+            one.keep()
         todo = [*sweep.of("stopped"), *sweep.of("missing")]
         say(f"{len(todo)} of {len(sweep.runs)} runs are to be trained, in {sweep.folder}")
         os.environ.update(dict.fromkeys(_THREADS, str(arguments.threads)))
@@ -227,7 +230,7 @@ def _call(job: TrainJob) -> None:
     job()
 
 
-def _check_settings(sweep: Sweep) -> None:
+def _check_networks(sweep: Sweep) -> None:
     """Build the network of all settings once: what is wrong with them shows before anything is trained."""
     for conditions in sweep.by_condition().values():
         for run, *_ in conditions.values():

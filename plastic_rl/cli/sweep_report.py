@@ -91,18 +91,19 @@ def plot(sweep: Sweep) -> str:
     """
     stored = []
     for env_id, conditions in sweep.by_condition().items():
-        folders = {
-            name: [run.folder for run in group if _has_episodes(run)] for name, group in conditions.items()
+        monitors = {
+            name: [log for run in group if len((log := run.monitor())["r"])]
+            for name, group in conditions.items()
         }
-        folders = {name: group for name, group in folders.items() if group}
-        if not folders:
+        monitors = {name: group for name, group in monitors.items() if group}
+        if not monitors:
             continue
         levels = reference_levels(env_id, next(iter(conditions.values()))[0].env_kwargs)
         path = sweep.folder / f"curves_{split_env_id(env_id)[1]}.png"
         with picture(path, (15, 5)) as figure:
             both = figure.subplots(1, 2)
             for axes, against in zip(both, get_args(plots.Against), strict=True):
-                plots.learning_curves(folders, axes, levels, env_id, sweep.window, against)
+                plots.learning_curves(monitors, axes, levels, env_id, sweep.window, against)
                 axes.get_legend().remove()
             # One legend below both: within them it would lie over the curves.
             handles, labels = both[0].get_legend_handles_labels()
@@ -125,11 +126,6 @@ def _steps(run: SweepRun) -> int:
     except ValueError:
         return 0
     return int(rows[-1]["time/total_timesteps"] or 0) if rows else 0
-
-
-def _has_episodes(run: SweepRun) -> bool:
-    log = run.folder / runs.MONITOR
-    return log.is_file() and len(runs.read_monitor(log)["r"]) > 0
 
 
 def _finished(group: Runs) -> list[SweepRun]:
@@ -181,7 +177,7 @@ def _scores(conditions: dict[str, list[SweepRun]]) -> str:
 
 
 def _minutes(run: SweepRun) -> float:
-    ends = runs.read_monitor(run.folder / runs.MONITOR)["t"]
+    ends = run.monitor()["t"]
     return float(ends[-1]) / 60 if len(ends) else 0.0
 
 
@@ -215,7 +211,7 @@ def _speed(conditions: dict[str, list[SweepRun]], sweep: Sweep) -> str:
 
 def _reached(run: SweepRun, level: float, window: int) -> tuple[float, float]:
     """Episodes and minutes until the mean return of the last ones was at the level; inf if never."""
-    monitor = runs.read_monitor(run.folder / runs.MONITOR)
+    monitor = run.monitor()
     means = plots.running_mean(monitor["r"], window)
     there = np.flatnonzero(means[window - 1 :] >= level)
     if not len(there):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from plastic_rl.arguments import check_count, is_integer, is_number, split_env_id
 from plastic_rl.files import read_text
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.hyperparams import RunConfig, default_algorithm, load_config
+from plastic_rl.runs.kept import KeptRun, keep, read_kept
 from plastic_rl.runs.lock import is_locked
 from plastic_rl.runs.plain_yaml import load_yaml, merge, parse_pairs
 from plastic_rl.runs.record import MAX_SEED, RunRecord
@@ -25,7 +27,20 @@ RESULT, FAILURE, LOG = "result.json", "failure.txt", "sweep.log"
 STATES = ("finished", "running", "failed", "stopped", "missing")
 
 _LARGEST = 2**20  # bytes
-_KEYS = ("folder", "envs", "seeds", "algo", "config", "timesteps", "settings", "grid", "evaluate", "table")
+_KEYS = (
+    "folder",
+    "results",
+    "envs",
+    "seeds",
+    "algo",
+    "config",
+    "timesteps",
+    "settings",
+    "grid",
+    "evaluate",
+    "table",
+)
+_TRAINED_WITH = ("algo", "env_kwargs", "n_envs", "hyperparams", "normalize")
 _EVALUATE = {"episodes": 100, "seed": 10_000, "deterministic": False}
 _TABLE: dict[str, Any] = {"window": 100, "levels": []}
 
@@ -40,6 +55,7 @@ class SweepRun:
         env_kwargs: arguments of the environment.
         seed: of the training.
         folder: where it is, or will be.
+        kept_as: the file that keeps of it what reports need, if one is asked for.
     """
 
     condition: str
@@ -47,6 +63,7 @@ class SweepRun:
     env_kwargs: dict[str, Any]
     seed: int
     folder: Path
+    kept_as: Path | None = None
 
     def __str__(self) -> str:
         return f"{self.config.env_id}, {self.condition}, seed {self.seed}"
@@ -67,7 +84,7 @@ class SweepRun:
         )
 
     def state(self) -> str:
-        """One of `STATES`, by what its folder holds."""
+        """One of `STATES`, by what its folder holds, or what was kept of it."""
         result = self.result()
         if result is not None and result["steps"] >= self.config.n_timesteps:
             return "finished"
@@ -85,28 +102,64 @@ class SweepRun:
         """
         path = self.folder / RESULT
         if not path.is_file():
-            return None
+            kept = self._kept()
+            return None if kept is None else kept.result
         try:
             found = json.loads(read_text(path, _LARGEST))
             return {**found, "steps": int(found["steps"]), "measures": dict(found["measures"])}
         except (ValueError, LookupError, TypeError) as error:
             raise ValueError(f"{path} is damaged, remove it: {error}") from error
 
-    def check_folder(self) -> None:
-        """Make sure that what the folder holds was trained with these settings.
+    def monitor(self) -> dict[str, np.ndarray]:
+        """The episodes of its training so far, as `read_monitor` gives them.
+
+        Raises:
+            ValueError: a file is damaged.
+        """
+        path = self.folder / runs.MONITOR
+        if path.is_file():
+            return runs.read_monitor(path)
+        kept = self._kept()
+        return dict.fromkeys(("r", "l", "t"), np.zeros(0)) if kept is None else kept.monitor
+
+    def keep(self) -> None:
+        """Keep what reports need of a finished run, where that is asked for and its folder is here.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self.kept_as is None or not (self.folder / RESULT).is_file():
+            return
+        result, kept = self.result(), self._kept()
+        assert result is not None
+        if kept is None or kept.result != result:
+            # Where its settings were read from says nothing elsewhere.
+            record = replace(runs.read_config(self.folder), hyperparams_file=None)
+            keep(self.kept_as, record, result, self.monitor())
+
+    def _kept(self) -> KeptRun | None:
+        return read_kept(self.kept_as) if self.kept_as is not None and self.kept_as.is_file() else None
+
+    def check_settings(self) -> None:
+        """Make sure that what its folder holds, or was kept of it, was trained with these settings.
 
         Raises:
             ValueError: it was not.
         """
-        if not (self.folder / runs.CONFIG).is_file():
-            return
-        there, own = runs.read_config(self.folder), self.record()
-        for name in ("algo", "env_kwargs", "n_envs", "hyperparams", "normalize"):
-            if getattr(there, name) != getattr(own, name):
-                raise ValueError(
-                    f"{self.folder} was trained with another {name}, {getattr(there, name)}: choose another "
-                    "folder for the sweep, or remove it"
-                )
+        found = {}
+        if (self.folder / runs.CONFIG).is_file():
+            found[self.folder] = runs.read_config(self.folder)
+        kept = self._kept()
+        if kept is not None and self.kept_as is not None:
+            found[self.kept_as] = kept.record
+        own = self.record()
+        for place, there in found.items():
+            for name in _TRAINED_WITH:
+                if getattr(there, name) != getattr(own, name):
+                    raise ValueError(
+                        f"{place} was trained with another {name}, {getattr(there, name)}: choose another "
+                        "folder for the sweep, or remove it"
+                    )
 
 
 @dataclass(frozen=True)
@@ -162,6 +215,7 @@ def read_sweep(path: Path) -> Sweep:
 
 def _sweep(path: Path, content: dict[str, Any]) -> Sweep:
     folder = Path(content.get("folder") or Path("runs/sweeps") / path.stem)
+    results = path.parent / content["results"] if content.get("results") else None
     evaluate = _EVALUATE | _mapping("evaluate", content.get("evaluate"), _EVALUATE)
     check_count("evaluate.episodes", evaluate["episodes"])
     table = _TABLE | _mapping("table", content.get("table"), _TABLE)
@@ -178,8 +232,9 @@ def _sweep(path: Path, content: dict[str, Any]) -> Sweep:
                 loaded = load_config(env_id, algo, config, chosen)
             except ValueError as error:
                 raise ValueError(f"settings {condition!r}: {error}") from error
-            place = folder / split_env_id(env_id)[1] / _as_name(condition) / f"seed_{seed}"
-            found.append(SweepRun(condition, loaded, env_kwargs, seed, place))
+            place = Path(split_env_id(env_id)[1]) / _as_name(condition) / f"seed_{seed}"
+            kept_as = None if results is None else results / place.with_suffix(".json")
+            found.append(SweepRun(condition, loaded, env_kwargs, seed, folder / place, kept_as))
     places = [run.folder for run in found]
     for place in places:
         if places.count(place) > 1:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -194,6 +195,46 @@ def test_the_table_counts_right(tmp_path, capsys):
     assert len(rows) == 6
     assert rows[0]["settings"] == "full"
     assert float(rows[0]["return"]) == 61.0
+
+
+def test_what_is_kept_stands_for_runs_that_are_elsewhere(tmp_path, capsys):
+    file = write(tmp_path, seeds="[1, 2, 3]", table="results: kept\ntable: {window: 4, levels: [50]} #")
+    sweep = read_sweep(file)
+    finished(sweep)
+    assert main(["sweep", "table", str(file)]) == 0
+    text = (sweep.folder / "table.md").read_text()
+    (sweep.runs[0].folder / "result.json").unlink()
+    for run in sweep.runs:
+        run.keep()
+    kept = sorted((tmp_path / "kept").rglob("*.json"))
+    assert len(kept) == 5, "the run without a result is not finished"
+    assert kept[-1] == tmp_path / "kept" / "PlasticMaze-v0" / "none" / "seed_3.json"
+    assert "hyperparams_file" not in kept[0].read_text()
+    sweep.runs[0].folder.joinpath("result.json").write_text(json.dumps(sweep.runs[2].result()))
+    sweep.runs[0].keep()
+    shutil.rmtree(sweep.folder)
+
+    sweep = read_sweep(file)
+    assert len(sweep.of("finished")) == 6
+    assert main(["sweep", str(file)]) == 0
+    assert "0 of 6 runs are to be trained" in capsys.readouterr().out
+    assert main(["sweep", "table", str(file)]) == 0
+    changed = text.replace("61.0, 72.0, 83.0", "72.0, 72.0, 83.0")
+    there = (sweep.folder / "table.md").read_text()
+    assert [line for line in there.splitlines() if "none | 3" in line or "12, 1.2 min" in line] == [
+        line for line in changed.splitlines() if "none | 3" in line or "12, 1.2 min" in line
+    ]
+    assert "72.0, 72.0, 83.0" in there
+    assert main(["sweep", "plot", str(file)]) == 0
+    # What was kept of other settings is not theirs, and what is damaged is named.
+    text = file.read_text()
+    file.write_text(text.replace("hidden_size: 5", "hidden_size: 6"))
+    assert main(["sweep", str(file)]) == 2
+    assert "seed_1.json was trained with another hyperparams" in capsys.readouterr().err
+    file.write_text(text)
+    kept[0].write_text("{}")
+    assert main(["sweep", str(file)]) == 2
+    assert f"{kept[0]} is damaged, remove it" in capsys.readouterr().err
 
 
 def test_states_and_curves(tmp_path, capsys):

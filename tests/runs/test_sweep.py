@@ -64,7 +64,7 @@ def test_a_sweep_can_be_short(read):
     [
         (
             "envs: [PlasticMaze-v0]\nseed: 3",
-            "unknown key 'seed' in the file: choose from folder, envs, seeds",
+            "unknown key 'seed' in the file: choose from folder, results, envs",
         ),
         ("- 1", "the file must be a mapping"),
         ("a: [", "is not YAML"),
@@ -124,14 +124,14 @@ def test_states_by_what_a_folder_holds(read):
 def test_runs_of_other_settings_are_not_mixed_in(read):
     run = read().runs[0]
     runs.create_folder(run.folder, run.record())
-    run.check_folder()
+    run.check_settings()
     for old, new, name in (
         ("n_steps: [5", "n_steps: [6", None),
         ("size: 5}}\nf", "size: 7}}\nf", "env_kwargs"),
     ):
         other = read(FILE.replace(old, new)).runs[0]
         if name is None:
-            other.check_folder()  # another name, another folder
+            other.check_settings()  # another name, another folder
             continue
         with pytest.raises(ValueError, match=f"was trained with another {name}"):
-            other.check_folder()
+            other.check_settings()

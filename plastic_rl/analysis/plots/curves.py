@@ -55,7 +55,7 @@ def learning_curve(
 
 
 def learning_curves(
-    groups: Mapping[str, Sequence[str | Path]],
+    groups: Mapping[str, Sequence[str | Path | Mapping[str, np.ndarray]]],
     target: Target,
     levels: Mapping[str, float] | None = None,
     title: str = "",
@@ -68,7 +68,8 @@ def learning_curves(
     shortest run does.
 
     Args:
-        groups: by label, the runs that differ in the seed only: monitor logs, or folders with such logs.
+        groups: by label, the runs that differ in the seed only: monitor logs, folders with such logs, or what
+            ``read_monitor`` gives of them.
         target: the picture file to write, or matplotlib axes to draw on.
         levels: reference levels to draw as labelled lines, by name.
         title: heading.
@@ -80,7 +81,9 @@ def learning_curves(
         ValueError: nothing to draw, a damaged log, a `window` below 1, or an unknown `against`.
     """
     curves = {
-        label: quartiles_over_runs([read_monitor(Path(run)) for run in runs], window, against)
+        label: quartiles_over_runs(
+            [read_monitor(Path(run)) if isinstance(run, str | Path) else run for run in runs], window, against
+        )
         for label, runs in groups.items()
     }
     if not curves:
