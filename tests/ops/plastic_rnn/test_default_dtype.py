@@ -1,5 +1,6 @@
 """What torch's default dtype is makes no difference: tensors of float32 are computed with in float32."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -41,6 +42,13 @@ def outputs(problem, backend) -> dict[str, Tensor]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def compiled() -> set[tuple[str, str]]:
+    """Numba's functions and the arguments for which each is compiled."""
+    modules = [module for name, module in sys.modules.items() if "plastic_rnn.numba." in name]
+    found = [(name, value) for module in modules for name, value in vars(module).items()]
+    return {(name, str(kinds)) for name, value in found for kinds in getattr(value, "signatures", ())}
+
+
 @pytest.mark.pairwise
 @pytest.mark.parametrize("core_steps", [1, 2])
 @pytest.mark.parametrize("backend", list(BACKENDS))
@@ -52,8 +60,10 @@ def test_single_precision_in_a_session_of_double(
 ):
     problem = make_problem(rule, alpha, cell=cell, core_steps=core_steps)
     found = outputs(problem, backend)
+    before = compiled()
     torch.set_default_dtype(torch.float32)
     wanted = outputs(problem, backend)
+    assert compiled() == before, "compiled again, for arguments of other kinds"
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
         assert found[name].dtype == torch.float32, name

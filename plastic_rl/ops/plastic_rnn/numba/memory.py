@@ -159,7 +159,7 @@ def pad(vector: Tensor | None, n: int) -> Array:
 def no_clamp(x: Tensor) -> tuple[Tensor, Tensor]:
     """What stands for no clamp beside x (T, B, N): values and mask (T, B, 0)."""
     shape = (*x.shape[:2], 0)
-    return torch.empty(shape), torch.empty(shape, dtype=torch.bool)
+    return torch.empty(shape, dtype=torch.float32), torch.empty(shape, dtype=torch.bool)
 
 
 @functools.cache
