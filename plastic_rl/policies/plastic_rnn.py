@@ -20,6 +20,7 @@ from plastic_rl.ops.plastic_rnn import (
     plastic_rnn,
     plastic_rnn_step_,
 )
+from plastic_rl.ops.plastic_rnn.checks import autocasts
 from plastic_rl.ops.plastic_rnn.reference import step as reference_step
 from plastic_rl.policies.connections import PlasticWeights
 from plastic_rl.policies.core_options import CoreArguments, CoreOptions
@@ -165,7 +166,7 @@ class PlasticRNN(PlasticWeights):
 
     def _drive(self, features: Tensor) -> Tensor:
         weight = self.drive.weight
-        if features.dtype != weight.dtype and not torch.is_autocast_enabled(features.device.type):
+        if features.dtype != weight.dtype and not autocasts(features):
             raise ValueError(
                 f"features must have the dtype of the layer, {weight.dtype}, got {features.dtype}"
             )

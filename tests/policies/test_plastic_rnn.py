@@ -152,10 +152,11 @@ def test_a_session_in_double_precision(in_double: None, cell: str) -> None:
     torch.testing.assert_close(near.double(), y, atol=1e-5, rtol=1e-5)
 
 
-def test_features_of_another_dtype_are_named() -> None:
-    layer = PlasticRNN(3, 5)
+@pytest.mark.parametrize("device", ["cpu", "meta"])  # autocast knows the one, not the other
+def test_features_of_another_dtype_are_named(device: str) -> None:
+    layer = PlasticRNN(3, 5).to(device)
     for run in (layer.forward, layer.step):
         with pytest.raises(
             ValueError, match=r"features must have the dtype of the layer, torch.float32, got"
         ):
-            run(torch.zeros(2, 3, dtype=torch.float64), layer.initial_state(2))
+            run(torch.zeros(2, 3, dtype=torch.float64, device=device), layer.initial_state(2))

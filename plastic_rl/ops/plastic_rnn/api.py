@@ -65,7 +65,7 @@ def plastic_rnn(
         ValueError: a wrong shape, dtype, device or a non-finite value, named.
         RuntimeError: an explicit backend that cannot run here, with the reason.
     """
-    if _autocasts(x):
+    if checks.autocasts(x):
         with torch.autocast(x.device.type, enabled=False):
             starts, x = episode_starts, _full(x)
             return plastic_rnn(x, params, state, starts, clamp=clamp, repeats=repeats, backend=backend)
@@ -106,7 +106,7 @@ def plastic_rnn_step_(
         ValueError: a wrong shape, dtype or device, named. Values are not looked at: acting must be quick.
         RuntimeError: an explicit backend that cannot run here, with the reason.
     """
-    if _autocasts(x):
+    if checks.autocasts(x):
         with torch.autocast(x.device.type, enabled=False):
             return plastic_rnn_step_(_full(x), params, state, episode_start, clamp=clamp, backend=backend)
     if torch.compiler.is_compiling():
@@ -116,11 +116,6 @@ def plastic_rnn_step_(
     if episode_start is not None and episode_start.dtype != torch.bool:
         episode_start = episode_start.bool()
     return chosen.step(x, params, state, episode_start, clamp)
-
-
-def _autocasts(x: Tensor) -> bool:
-    kind = x.device.type
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def _full(x: Tensor) -> Tensor:

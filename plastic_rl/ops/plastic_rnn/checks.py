@@ -1,4 +1,4 @@
-"""What the operator refuses, with one line that says why."""
+"""What the operator refuses, with one line that says why; and whether autocast changes what it is given."""
 
 from __future__ import annotations
 
@@ -72,6 +72,12 @@ def check_layout(
         _check_device("clamp mask", mask, x)
         if mask.dtype != torch.bool:
             raise ValueError(f"clamp mask must be bool, got {mask.dtype}")
+
+
+def autocasts(tensor: Tensor) -> bool:
+    """Whether ``torch.autocast`` is on for the tensor's device; never on one that it does not know."""
+    kind = tensor.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def check_params(params: PlasticParams) -> None:
