@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
+from plastic_rl.ops.plastic_rnn.cells import CELLS
+from plastic_rl.ops.plastic_rnn.rules import ACTIVATIONS, RULES, find_rule
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
 
@@ -21,6 +23,24 @@ class Refusal(NamedTuple):
     error: type[Exception] = ValueError
     remedy: str = ": use 'reference' or 'auto'"
     avoidable: bool = False
+
+
+def without_code(params: PlasticParams, made: str) -> Refusal | None:
+    """The refusal of the first of rule, cell and activation that fused kernels have no code for, or None.
+
+    made: what stands before "for the rules ...": "is compiled" or "has kernels"
+    """
+    chosen: tuple[tuple[str, str, Any, dict[str, Any]], ...] = (
+        ("rules", params.rule, find_rule(params.rule), RULES),
+        ("cells", params.cell, CELLS.get(params.cell), CELLS),
+        ("activations", params.activation, ACTIVATIONS.get(params.activation), ACTIVATIONS),
+    )
+    for kind, name, definition, table in chosen:
+        # Names that nobody knows are refused when the arguments are checked.
+        if definition is not None and definition.code is None:
+            fused = ", ".join(other for other, known in table.items() if known.code is not None)
+            return Refusal(f"{made} for the {kind} {fused}, got {name!r}", avoidable=True)
+    return None
 
 
 class Tape(Protocol):

@@ -79,12 +79,12 @@ class ActivationDefinition(NamedTuple):
 
     function: of a tensor
     bound: on the size of what it returns
-    code: the number by which the fused kernels know it
+    code: the number by which the fused kernels know it, None where they do not
     """
 
     function: Callable[[Tensor], Tensor]
     bound: float
-    code: int
+    code: int | None = None
 
 
 ACTIVATIONS: dict[str, ActivationDefinition] = {

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from plastic_rl.ops.plastic_rnn import (
+    ACTIVATIONS,
     BACKENDS,
     CELLS,
     RULES,
@@ -477,25 +478,32 @@ def test_inputs_of_another_cell_are_named():
         Recording(4, LSTM, state, "reference")
 
 
-@pytest.mark.parametrize(("cell", "rule"), [("gru", "hebb"), ("rnn", "retroactive")])
-def test_what_is_not_compiled_is_refused_and_said(cell, rule, caplog, monkeypatch):
+@pytest.mark.parametrize(
+    ("cell", "rule", "activation", "message"),
+    [
+        ("gru", "hebb", "tanh", "is compiled for the cells rnn, lstm, got 'gru'"),
+        ("rnn", "retroactive", "tanh", "is compiled for the rules hebb, oja, modulated, got 'retroactive'"),
+        ("rnn", "hebb", "relu", "is compiled for the activations tanh, sigmoid, linear, got 'relu'"),
+    ],
+)
+def test_what_is_not_compiled_is_refused_and_said(cell, rule, activation, message, caplog, monkeypatch):
     monkeypatch.setitem(CELLS, "gru", replace(CELLS["gru"], code=None))
-    monkeypatch.setitem(rules._RULES, "retroactive", replace(RULES["retroactive"], code=None))
+    monkeypatch.setitem(RULES, "retroactive", replace(RULES["retroactive"], code=None))
+    monkeypatch.setitem(rules._RULES, "retroactive", RULES["retroactive"])
+    monkeypatch.setitem(ACTIVATIONS, "relu", ACTIVATIONS["relu"]._replace(code=None))
     parameters = {"eta": torch.tensor(0.1), "w_m": torch.zeros(N), "b_m": torch.tensor(0.0)}
     parameters = {
         k: v for k, v in {**parameters, "fan_out": torch.ones(N)}.items() if k in RULES[rule].parameters
     }
     base = {"gru": GRU, "lstm": LSTM, "rnn": replace(GRU, cell="rnn", w_gates=None, b_u=None)}[cell]
-    params = replace(base, eta=None, rule=rule)
+    params = replace(base, eta=None, rule=rule, activation=activation)
     params = replace(params, **parameters)
     x = torch.zeros(4, B, len(CELLS[cell].parts) * N)
-    with pytest.raises(
-        ValueError, match=f"backend 'numba' is compiled for the .*, got '({cell}|{rule})': use"
-    ):
+    with pytest.raises(ValueError, match=f"backend 'numba' {message}: use"):
         plastic_rnn(x, params, backend="numba")
     backends._say.cache_clear()
     for _ in range(2):
         plastic_rnn(x, params)
     backends._say.cache_clear()
     (record,) = caplog.records
-    assert "backend 'reference', many times slower than 'numba', which is compiled for" in record.getMessage()
+    assert f"backend 'reference', many times slower than 'numba', which {message}" in record.getMessage()

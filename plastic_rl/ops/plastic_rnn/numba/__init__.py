@@ -9,14 +9,14 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from plastic_rl.ops.plastic_rnn.cells import CELLS, get_cell
-from plastic_rl.ops.plastic_rnn.protocols import Refusal, Tape
-from plastic_rl.ops.plastic_rnn.rules import RULES, find_rule, get_rule
+from plastic_rl.ops.plastic_rnn.cells import get_cell
+from plastic_rl.ops.plastic_rnn.protocols import Refusal, Tape, without_code
+from plastic_rl.ops.plastic_rnn.rules import get_rule
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
 
 class NumbaBackend:
-    """Compiled kernels for the cells and the rules that have a code."""
+    """Compiled kernels for the cells, rules and activations that have a code."""
 
     @cached_property
     def _installed(self) -> bool:
@@ -39,21 +39,14 @@ class NumbaBackend:
         return self._autograd if one_trace and not get_cell(params.cell).gates else self._gated
 
     def can_run(self, x: Tensor, params: PlasticParams) -> Refusal | None:
-        """Only float32 on the CPU, and the cells and rules that have a code."""
+        """Only float32 on the CPU, and what has a code."""
         if x.dtype != torch.float32 or x.device.type != "cpu":
             return Refusal(f"takes float32 on the CPU, got {x.dtype} on {x.device}")
-        # Names that nobody knows are refused when the arguments are checked.
-        rule, cell = find_rule(params.rule), CELLS.get(params.cell)
-        if rule is not None and rule.code is None:
-            fused = ", ".join(name for name, rule in RULES.items() if rule.code is not None)
-            return Refusal(f"is compiled for the rules {fused}, got {params.rule!r}", avoidable=True)
-        if cell is not None and cell.code is None:
-            fused = ", ".join(name for name, cell in CELLS.items() if cell.code is not None)
-            return Refusal(f"is compiled for the cell {fused}, got {params.cell!r}", avoidable=True)
-        if not self._installed:
+        refusal = without_code(params, "is compiled")
+        if refusal is None and not self._installed:
             install = "needs the package numba: python -m pip install numba"
-            return Refusal(install, RuntimeError, remedy="", avoidable=True)
-        return None
+            refusal = Refusal(install, RuntimeError, remedy="", avoidable=True)
+        return refusal
 
     def sequence(
         self,

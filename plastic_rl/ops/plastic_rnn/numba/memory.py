@@ -54,12 +54,13 @@ def prepare(params: PlasticParams) -> Prepared:
 
 def rule_of(params: PlasticParams) -> Rule:
     """The rule as the kernels take it: zeros for the parameters that it does not have."""
-    definition = get_rule(params.rule)
+    definition, activation = get_rule(params.rule), ACTIVATIONS[params.activation]
     assert definition.code is not None
+    assert activation.code is not None
     clipped = params.plastic and definition.trace_clip
     return Rule(
         definition.code,
-        ACTIVATIONS[params.activation].code,
+        activation.code,
         _scalar(params.eta),
         _scalar(params.b_m),
         np.float32(params.trace_clip) if clipped else _UNBOUNDED,

@@ -11,14 +11,12 @@ import torch
 from torch import Tensor
 
 from plastic_rl.arguments import check_count
-from plastic_rl.ops.plastic_rnn.cells import CELLS
-from plastic_rl.ops.plastic_rnn.protocols import Refusal, Tape
-from plastic_rl.ops.plastic_rnn.rules import RULES, find_rule
+from plastic_rl.ops.plastic_rnn.protocols import Refusal, Tape, without_code
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
 
 class TritonBackend:
-    """Kernels for the cells and the rules that have a code.
+    """Kernels for the cells, rules and activations that have a code.
 
     Args:
         trace_spacing: every how many steps a trace is kept for the backward pass, from 1 for all of them; the
@@ -56,18 +54,11 @@ class TritonBackend:
         on_cpu = x.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
         if x.dtype != torch.float32 or not (x.device.type == "cuda" or on_cpu):
             return Refusal(f"takes float32 on CUDA, got {x.dtype} on {x.device}")
-        # Names that nobody knows are refused when the arguments are checked.
-        rule, cell = find_rule(params.rule), CELLS.get(params.cell)
-        if rule is not None and rule.code is None:
-            fused = ", ".join(name for name, rule in RULES.items() if rule.code is not None)
-            return Refusal(f"has kernels for the rules {fused}, got {params.rule!r}", avoidable=True)
-        if cell is not None and cell.code is None:
-            fused = ", ".join(name for name, cell in CELLS.items() if cell.code is not None)
-            return Refusal(f"has kernels for the cells {fused}, got {params.cell!r}", avoidable=True)
-        if not self._installed:
+        refusal = without_code(params, "has kernels")
+        if refusal is None and not self._installed:
             install = "needs the package triton: python -m pip install triton"
-            return Refusal(install, RuntimeError, remedy="", avoidable=True)
-        return None
+            refusal = Refusal(install, RuntimeError, remedy="", avoidable=True)
+        return refusal
 
     def sequence(
         self,

@@ -55,14 +55,16 @@ class Network(NamedTuple):
 
     @classmethod
     def of(cls, params: PlasticParams) -> Network:
-        """Of a network whose cell and rule have codes."""
+        """Of a network whose cell, rule and activation have codes."""
         cell, rule = get_cell(params.cell), get_rule(params.rule)
+        activation = ACTIVATIONS[params.activation]
         assert cell.code is not None
         assert rule.code is not None
+        assert activation.code is not None
         return cls(
             cell.code,
             rule.code if params.plastic else NO_RULE,
-            ACTIVATIONS[params.activation].code,
+            activation.code,
             cell.gates,
             cell.memory,
             params.plastic,

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from plastic_rl.ops.plastic_rnn import BACKENDS, PlasticParams, Refusal, backends
+from plastic_rl.ops.plastic_rnn import ACTIVATIONS, BACKENDS, CELLS, PlasticParams, Refusal, backends
 from plastic_rl.ops.plastic_rnn.triton import TritonBackend, memory
 
 HERE = Path(__file__).parent
@@ -180,6 +181,20 @@ def test_a_rule_without_a_kernel_is_refused(installed, monkeypatch, caplog):
     assert backends.choose_backend("auto", on("cuda"), own) is BACKENDS["reference"]
     backends._say.cache_clear()
     assert f"many times slower than 'triton', which {message}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"cell": "gru"}, "has kernels for the cells rnn, lstm, got 'gru'"),
+        ({"activation": "relu"}, "has kernels for the activations tanh, sigmoid, linear, got 'relu'"),
+    ],
+)
+def test_a_cell_or_an_activation_without_a_kernel_is_refused(installed, monkeypatch, changed, message):
+    monkeypatch.setitem(CELLS, "gru", replace(CELLS["gru"], code=None))
+    monkeypatch.setitem(ACTIVATIONS, "relu", ACTIVATIONS["relu"]._replace(code=None))
+    with pytest.raises(ValueError, match=f"backend 'triton' {message}: use"):
+        backends.choose_backend("triton", on("cuda"), replace(PARAMS, **changed))
 
 
 def test_without_the_package_it_says_how_to_get_it(monkeypatch):
