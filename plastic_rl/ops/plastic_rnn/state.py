@@ -6,7 +6,7 @@ tensor has one row for each of B environments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -60,3 +60,15 @@ def take_rows(state: State, index: Any) -> State:
         return part[torch.as_tensor(index, device=part.device)]
 
     return map_state(take, state)
+
+
+def put_back(parts: Iterable[Tensor], changed: Iterable[Tensor]) -> None:
+    """Overwrite the tensors of a state, without gradients, with changed ones: copies, or the same memory.
+
+    torch does not see what kernels write: it is told, so that a graph that still needs the old numbers fails.
+    """
+    for part, new in zip(parts, changed, strict=True):
+        if part.data_ptr() != new.data_ptr():
+            part.detach().copy_(new)
+        else:
+            torch.autograd.graph.increment_version(part)

@@ -143,9 +143,10 @@ def test_a_step_overwrites_a_state_that_is_not_contiguous(make_problem, assert_s
     assert torch.equal(strided.trace, state.trace)
 
 
-def test_a_graph_notices_a_step_on_its_state(make_problem):
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_a_graph_notices_a_step_on_its_state(make_problem, cell):
     """A step overwrites what a backward pass still needs: an error, not a wrong number."""
-    problem = make_problem()
+    problem = make_problem(cell=cell)
     leaves = problem.fresh_leaves(torch.float32)
     params = problem.params(leaves)
     y, state = plastic_rnn(leaves["x"], params, backend="numba")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from plastic_rl.ops.plastic_rnn import PlasticState, batch_size, map_state, take_rows, tensors, zero_rows
+from plastic_rl.ops.plastic_rnn.state import put_back
 from plastic_rl.policies import PolicyState
 
 
@@ -64,3 +65,15 @@ def test_plastic_and_policy_states():
     assert torch.equal(rows.critic.trace, trace[[2]])
     assert not both.detach().critic.trace.requires_grad
     assert PolicyState(state).detach().critic is None
+
+
+def test_what_is_put_back_is_copied_or_there_already_and_graphs_notice_both():
+    parts = [torch.rand(2, 3, 3, requires_grad=True), torch.rand(3, 2).t(), torch.rand(2, 3)]
+    losses = [(part * torch.rand(3, requires_grad=True)).sum() for part in parts]
+    changed = [torch.rand(2, 3, 3), torch.rand(2, 3), parts[2].detach()]
+    changed[2].numpy()[:] = 7.0  # torch does not see it
+    put_back(parts, changed)
+    for part, new, loss in zip(parts, changed, losses, strict=True):
+        assert torch.equal(part, new)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()

@@ -20,6 +20,7 @@ from plastic_rl.ops.plastic_rnn.numba.gradients import (
     gradients,
 )
 from plastic_rl.ops.plastic_rnn.numba.structs import History
+from plastic_rl.ops.plastic_rnn.state import put_back
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
@@ -108,13 +109,7 @@ def step(
     clamp: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """The step form; arguments as in the public function, checked there."""
-    hidden, trace = state.hidden, state.trace
-    if not (hidden.is_contiguous() and trace.is_contiguous()):
-        dense = PlasticState(hidden.detach().contiguous(), trace.detach().contiguous())
-        out = step(x, params, dense, episode_start, clamp)
-        hidden.detach().copy_(dense.hidden)
-        trace.detach().copy_(dense.trace)
-        return out
+    hidden, trace = state.hidden.detach().contiguous(), state.trace.detach().contiguous()
     batch, n = x.shape
     out = torch.empty(batch, n, dtype=torch.float32)
     starts = memory.no_starts(batch) if episode_start is None else memory.as_array(episode_start)
@@ -135,8 +130,8 @@ def step(
         starts,
         values,
         masks,
-        memory.as_array(hidden),
-        memory.as_array(trace),
+        hidden.numpy(),
+        trace.numpy(),
         out.numpy(),
         params.core_steps,
         memory.as_array(params.w),
@@ -144,9 +139,7 @@ def step(
         plasticity,
         *memory.rule_of(params),
     )
-    # torch does not see what numba writes; a graph that still needs the old state must fail, not go wrong.
-    torch.autograd.graph.increment_version(hidden)
-    torch.autograd.graph.increment_version(trace)
+    put_back((state.hidden, state.trace), (hidden, trace))
     return out
 
 

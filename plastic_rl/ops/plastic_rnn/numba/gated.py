@@ -28,6 +28,7 @@ from plastic_rl.ops.plastic_rnn.numba.plain import inner_steps_written_out
 from plastic_rl.ops.plastic_rnn.numba.simd import LANES
 from plastic_rl.ops.plastic_rnn.numba.structs import History, Scratch
 from plastic_rl.ops.plastic_rnn.rules import get_rule
+from plastic_rl.ops.plastic_rnn.state import put_back
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
@@ -107,8 +108,7 @@ def step(
     clamp: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """The step form; arguments as in the public function, checked there."""
-    parts = state.detach()
-    dense = parts.map(Tensor.contiguous)
+    dense = state.detach().map(Tensor.contiguous)
     hidden, trace, cell = dense.hidden, dense.trace, dense.cell
     batch, n = hidden.shape
     starts = memory.no_starts(batch) if episode_start is None else memory.as_array(episode_start)
@@ -145,11 +145,7 @@ def step(
         plasticity,
         *memory.rule_of(params),
     )
-    # torch does not see what numba writes; a graph that still needs the old state must fail, not go wrong.
-    for part, given, changed in zip(state, parts, dense, strict=True):
-        if given.data_ptr() != changed.data_ptr():
-            given.copy_(changed)
-        torch.autograd.graph.increment_version(part)
+    put_back(state, dense)
     return out
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from plastic_rl.ops.plastic_rnn.state import put_back
 from plastic_rl.ops.plastic_rnn.triton import memory
 from plastic_rl.ops.plastic_rnn.triton.backward import Backward
 from plastic_rl.ops.plastic_rnn.triton.forward import Forward, Kept
@@ -109,8 +110,7 @@ def step(
     clamp: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """The step form; arguments as in the public function, checked there."""
-    parts = state.detach()
-    dense = parts.map(Tensor.contiguous)
+    dense = state.detach().map(Tensor.contiguous)
     with torch.cuda.device_of(x):
         drive = x.detach().contiguous().unsqueeze(0)
         starts = _no_starts(drive) if episode_start is None else episode_start.unsqueeze(0)
@@ -121,13 +121,7 @@ def step(
         forward.begin(dense)
         forward.step(0, drive, 0)
         after = forward.state(1, overwrite=True)
-    for old, new in zip(parts, after, strict=True):
-        if old.data_ptr() != new.data_ptr():
-            old.copy_(new)
-        elif (
-            old.numel()
-        ):  # torch does not see what a kernel writes; a graph that needs the old state must fail
-            torch.autograd.graph.increment_version(old)
+    put_back(state, after)
     return after.hidden
 
 
