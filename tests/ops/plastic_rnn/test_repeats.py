@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from plastic_rl.ops.plastic_rnn import ACTIVATIONS, RULES
+from plastic_rl.ops.plastic_rnn import ACTIVATIONS, RULES, reference
+from plastic_rl.ops.plastic_rnn.written_out import repeats_written_out
 
 ALPHAS = ("full", "homogeneous", "none")
 ONE_TRACE = [name for name, definition in RULES.items() if not definition.eligibility]
@@ -56,6 +57,19 @@ def test_reference_takes_a_step_so_many_times(make_problem, assert_same, rule, a
     # Clamped steps get no gradient of x; free ones are listed as they are written out.
     expected["gradient of x"] = expected["gradient of x"][last]
     assert_same(result, expected, torch.float64)
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_written_out_they_are_the_same_steps(make_problem, optional):
+    problem = make_problem("oja", clamp="partial", steps=5)
+    problem.episode_starts[2, 1] = True
+    starts, clamp = (problem.episode_starts, problem.clamp) if optional else (None, None)
+    params, state = problem.params(problem.leaves), problem.state(problem.leaves)
+    arguments = problem.leaves["x"], params, state, starts, clamp, torch.tensor([2, 1, 4, 1, 3])
+    y, final = repeats_written_out(reference.run, *arguments)
+    expected, expected_final = reference.run(*arguments)
+    assert torch.equal(y, expected)
+    assert torch.equal(final.trace, expected_final.trace)
 
 
 @pytest.mark.pairwise

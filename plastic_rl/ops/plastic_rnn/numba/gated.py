@@ -7,6 +7,7 @@ This module imports numba: it is imported only when the backend is used.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,13 +25,13 @@ from plastic_rl.ops.plastic_rnn.numba.gradients import (
     reads,
     upstream,
 )
-from plastic_rl.ops.plastic_rnn.numba.plain import inner_steps_written_out
 from plastic_rl.ops.plastic_rnn.numba.simd import LANES
 from plastic_rl.ops.plastic_rnn.numba.structs import History, Scratch
 from plastic_rl.ops.plastic_rnn.rules import get_rule
 from plastic_rl.ops.plastic_rnn.state import put_back
 from plastic_rl.ops.plastic_rnn.threads import in_chunks
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
+from plastic_rl.ops.plastic_rnn.written_out import repeats_written_out
 
 
 class Run(NamedTuple):
@@ -78,17 +79,11 @@ def sequence(
     # Without a trace and without c nothing changes while the clamp holds all there is.
     unchanged = not params.plastic and not get_cell(params.cell).memory
     if repeats is not None and not unchanged and (repeats > 1).any():
-        repeats = repeats.long()
-        index = torch.arange(len(x)).repeat_interleave(repeats)
-        last = repeats.cumsum(0) - 1
-        starts = torch.zeros(len(index), x.shape[1], dtype=torch.bool)
-        if episode_starts is not None:
-            starts[last + 1 - repeats] = episode_starts
-        clamp = None if clamp is None else (clamp[0][index], clamp[1][index])
-        y, state = sequence(x[index], params, state, starts, clamp, None)
-        return y[last], state
+        return repeats_written_out(sequence, x, params, state, episode_starts, clamp, repeats)
     if not params.plastic and params.core_steps > 1:
-        return inner_steps_written_out(sequence, x, params, state, episode_starts, clamp)
+        # Without a trace inner steps are steps.
+        inner, once = torch.full((len(x),), params.core_steps), replace(params, core_steps=1)
+        return repeats_written_out(sequence, x, once, state, episode_starts, clamp, inner)
     starts = torch.zeros(x.shape[:2], dtype=torch.bool) if episode_starts is None else episode_starts
     values, masks = memory.no_clamp(x) if clamp is None else clamp
     call = Call(params, starts, values.detach(), masks)

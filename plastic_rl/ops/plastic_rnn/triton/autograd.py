@@ -6,6 +6,7 @@ This module imports triton: it is imported only when the backend is used.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from plastic_rl.ops.plastic_rnn.triton.backward import Backward
 from plastic_rl.ops.plastic_rnn.triton.forward import Forward, Kept
 from plastic_rl.ops.plastic_rnn.triton.memory import Network, Weights
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
+from plastic_rl.ops.plastic_rnn.written_out import repeats_written_out
 
 
 class Call(NamedTuple):
@@ -45,7 +47,8 @@ def sequence(
 ) -> tuple[Tensor, PlasticState]:
     """The sequence form; arguments as in the public function, checked there."""
     if repeats is not None and (repeats > 1).any():
-        return _written_out(x, params, state, episode_starts, clamp, repeats.long(), spacing)
+        single = partial(sequence, spacing=spacing)
+        return repeats_written_out(single, x, params, state, episode_starts, clamp, repeats)
     starts = _no_starts(x) if episode_starts is None else episode_starts
     call = Call(params, starts, clamp, spacing)
     named = {"x": x, **state._asdict(), **params.tensors()}
@@ -54,26 +57,6 @@ def sequence(
         return y, PlasticState(*parts)
     forward = _run(call, x, state, keep=False)
     return forward.kept.y, forward.state(len(x), overwrite=True)
-
-
-def _written_out(
-    x: Tensor,
-    params: PlasticParams,
-    state: PlasticState,
-    episode_starts: Tensor | None,
-    clamp: tuple[Tensor, Tensor] | None,
-    repeats: Tensor,
-    spacing: int | None,
-) -> tuple[Tensor, PlasticState]:
-    """Every repeated step so many times."""
-    index = torch.arange(len(x), device=x.device).repeat_interleave(repeats)
-    last = repeats.cumsum(0) - 1
-    starts = _no_starts(x[index])
-    if episode_starts is not None:
-        starts[last + 1 - repeats] = episode_starts
-    clamp = None if clamp is None else (clamp[0][index], clamp[1][index])
-    y, state = sequence(x[index], params, state, starts, clamp, None, spacing)
-    return y[last], state
 
 
 def _no_starts(x: Tensor) -> Tensor:
