@@ -17,6 +17,21 @@ from plastic_rl.ops.plastic_rnn import backends, checks, reference
 from plastic_rl.ops.plastic_rnn.cells import zeros
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
+# The fields of PlasticParams that are no tensors, with their types in the operators' schemas.
+_CONSTANTS = {
+    "rule": "str",
+    "activation": "str",
+    "trace_clip": "float",
+    "cell": "str",
+    "core_steps": "SymInt",
+}
+# The schemas stand here, not in annotations: the functions hand on most of their arguments as they are.
+_OTHERS = ", ".join(f"{kind} {name}" for name, kind in _CONSTANTS.items()) + ", str backend"
+_GIVEN = (
+    "Tensor[] tensors, str names, Tensor? episode_starts, Tensor? values, Tensor? mask, Tensor? repeats, "
+    + _OTHERS
+)
+
 
 def sequence(
     x: Tensor,
@@ -66,36 +81,18 @@ def _seen_through(backend: str) -> bool:
     return backend == "reference" or (backend == "auto" and torch.compiler.is_exporting())
 
 
-def _constants(params: PlasticParams) -> tuple[str, str, float, str, int]:
-    return params.rule, params.activation, params.trace_clip, params.cell, params.core_steps
+def _constants(params: PlasticParams) -> tuple[Any, ...]:
+    return tuple(getattr(params, name) for name in _CONSTANTS)
 
 
-def _params(
-    named: dict[str, Tensor], rule: str, activation: str, trace_clip: float, cell: str, core_steps: int
-) -> PlasticParams:
+def _params(named: dict[str, Tensor], constants: Sequence[Any]) -> PlasticParams:
     """The inverse of ``tensors`` and ``_constants``."""
-    others: dict[str, Any] = {"rule": rule, "activation": activation, "trace_clip": trace_clip}
-    return PlasticParams(**named, **others, cell=cell, core_steps=core_steps)  # type: ignore[arg-type]
+    fields: dict[str, Any] = named | dict(zip(_CONSTANTS, constants, strict=True))
+    return PlasticParams(**fields)
 
 
-@torch.library.custom_op("plastic_rl::sequence", mutates_args=())
-def _sequence(
-    tensors: Sequence[Tensor],
-    names: str,
-    episode_starts: Tensor | None,
-    values: Tensor | None,
-    mask: Tensor | None,
-    repeats: Tensor | None,
-    rule: str,
-    activation: str,
-    trace_clip: float,
-    cell: str,
-    core_steps: int,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The activations and the parts of the final state. names: of the tensors, with commas between them."""
-    constants = rule, activation, trace_clip, cell, core_steps
-    return _run(tensors, names, episode_starts, values, mask, repeats, constants, backend)
+def _clamp(values: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    return None if values is None or mask is None else (values, mask)
 
 
 def _run(
@@ -105,21 +102,28 @@ def _run(
     values: Tensor | None,
     mask: Tensor | None,
     repeats: Tensor | None,
-    constants: tuple[Any, ...],
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    *others: Any,
+) -> tuple[Tensor, ...]:
+    """The activations and the parts of the final state. names: of the tensors, with commas between them."""
+    *constants, backend = others
     named = dict(zip(names.split(","), tensors, strict=True))
     x = named.pop("x")
     state = PlasticState(*(named.pop(part) for part in PlasticState._fields))
-    params = _params(named, *constants)
+    params, clamp = _params(named, constants), _clamp(values, mask)
     chosen = backends.choose_backend(backend, x, params)
-    clamp = None if values is None or mask is None else (values, mask)
     checks.check_sequence(x, params, state, episode_starts, clamp, repeats)
     starts = None if episode_starts is None else episode_starts.bool()
     y, after = chosen.sequence(x, params, state, starts, clamp, repeats)
     # Empty parts may be views of others, which an operator must not return.
-    hidden, trace, memory, eligibility = after.map(lambda part: part if part.numel() else part.clone())
-    return y, hidden, trace, memory, eligibility
+    return y, *after.map(lambda part: part if part.numel() else part.clone())
+
+
+_sequence = torch.library.custom_op(
+    "plastic_rl::sequence",
+    _run,
+    mutates_args=(),
+    schema=f"({_GIVEN}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+)
 
 
 @_sequence.register_fake
@@ -130,29 +134,19 @@ def _(tensors: Sequence[Tensor], names: str, *others: Any) -> tuple[Tensor, ...]
     return x.new_empty(*x.shape[:2], n), *(part.new_empty(part.shape) for part in parts)
 
 
-@torch.library.custom_op("plastic_rl::sequence_backward", mutates_args=())
+@torch.library.custom_op(
+    "plastic_rl::sequence_backward",
+    mutates_args=(),
+    schema=f"(Tensor[] outgoing, bool[] wanted, {_GIVEN}) -> Tensor[]",
+)
 def _sequence_backward(
-    outgoing: Sequence[Tensor],
-    wanted: Sequence[bool],
-    tensors: Sequence[Tensor],
-    names: str,
-    episode_starts: Tensor | None,
-    values: Tensor | None,
-    mask: Tensor | None,
-    repeats: Tensor | None,
-    rule: str,
-    activation: str,
-    trace_clip: float,
-    cell: str,
-    core_steps: int,
-    backend: str,
+    outgoing: Sequence[Tensor], wanted: Sequence[bool], tensors: Sequence[Tensor], *others: Any
 ) -> list[Tensor]:
     """The gradients of the tensors, empty where they are not wanted."""
-    constants = rule, activation, trace_clip, cell, core_steps
 
     def differentiate() -> list[Tensor]:
         leaves = [tensor.detach().requires_grad_(want) for tensor, want in zip(tensors, wanted, strict=True)]
-        outputs = _run(leaves, names, episode_starts, values, mask, repeats, constants, backend)
+        outputs = _run(leaves, *others)
         # A clamp may hold all that an output depends on.
         pairs = [(out, grad) for out, grad in zip(outputs, outgoing, strict=True) if out.requires_grad]
         asked = [leaf for leaf in leaves if leaf.requires_grad]
@@ -210,7 +204,12 @@ def _backward(ctx: Any, *outgoing: Tensor) -> tuple[Any, ...]:
 _sequence.register_autograd(_backward, setup_context=_keep)
 
 
-@torch.library.custom_op("plastic_rl::step", mutates_args=("hidden", "trace", "memory", "eligibility"))
+@torch.library.custom_op(
+    "plastic_rl::step",
+    mutates_args=("hidden", "trace", "memory", "eligibility"),
+    schema="(Tensor x, Tensor(a!) hidden, Tensor(b!) trace, Tensor(c!) memory, Tensor(d!) eligibility, "
+    f"Tensor[] weights, str names, Tensor? episode_start, Tensor? values, Tensor? mask, {_OTHERS}) -> Tensor",
+)
 def _step(
     x: Tensor,
     hidden: Tensor,
@@ -222,18 +221,13 @@ def _step(
     episode_start: Tensor | None,
     values: Tensor | None,
     mask: Tensor | None,
-    rule: str,
-    activation: str,
-    trace_clip: float,
-    cell: str,
-    core_steps: int,
-    backend: str,
+    *others: Any,
 ) -> Tensor:
     """The activations; the state is overwritten. names: of the weights, with commas between them."""
+    *constants, backend = others
     named = dict(zip(names.split(","), weights, strict=True))
-    params = _params(named, rule, activation, trace_clip, cell, core_steps)
+    params, clamp = _params(named, constants), _clamp(values, mask)
     state = PlasticState(hidden, trace, memory, eligibility)
-    clamp = None if values is None or mask is None else (values, mask)
     chosen = backends.choose_backend(backend, x, params)
     checks.check_step(x, params, state, episode_start, clamp)
     return chosen.step(x, params, state, None if episode_start is None else episode_start.bool(), clamp)
