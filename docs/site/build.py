@@ -8,7 +8,6 @@ A warning, a broken link or a missing anchor is an error.
 
 import argparse
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from sphinx.cmd.build import main as sphinx
 
 sys.path.insert(0, str(Path(__file__).parent))
+from links import colab_link, replaced, repository
 from reference import environment_pages, package_pages
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,6 @@ CONTENTS = {
     ],
     "Reference": ["api/*", "operator", "benchmarks", "changes", "contributing"],
 }
-LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s]+)(\))")
 
 
 def pages() -> dict[str, str]:
@@ -74,12 +73,9 @@ def relinked(text: str, path: str, copied: dict[str, str]) -> str:
     text: of the file at ``path`` in the repository
     copied: from paths in the repository to paths on the site
     """
-    known = pages()
+    known, address = pages(), repository()
 
-    def replace(match: re.Match[str]) -> str:
-        before, target, after = match.groups()
-        if re.match(r"[a-z]+:|#", target):
-            return match[0]
+    def replacement(before: str, target: str, after: str) -> str:
         file, hash_, anchor = target.partition("#")
         there = os.path.normpath(os.path.join(os.path.dirname(path), file))
         if not (ROOT / there).exists():
@@ -87,12 +83,13 @@ def relinked(text: str, path: str, copied: dict[str, str]) -> str:
         if there in known:
             return f"{before}{known[there]}{hash_}{anchor}{after}"
         if (ROOT / there).is_dir():
-            return match[0].partition("](")[0].lstrip("[")
+            return before.removesuffix("](").lstrip("[")
         on_site = there.removeprefix("docs/") if there.startswith("docs/") else f"files/{there}"
         copied[there] = on_site
-        return f"{before}{on_site}{after}"
+        badge = colab_link(address, there) if address and there.endswith(".ipynb") else None
+        return f"{before}{on_site}{after}" + (f" {badge}" if badge else "")
 
-    return LINK.sub(replace, text)
+    return replaced(text, replacement)
 
 
 def index(text: str) -> str:
