@@ -14,7 +14,7 @@ from plastic_rl.runs import folder as runs
 from plastic_rl.runs.plain_data import read_plain
 
 MAZE = ["PlasticMaze-v0", "--env-kwargs", "size:5", "max_episode_steps:12", "--hyperparams", "n_steps:6"]
-MAZE += ["policy_kwargs.hidden_size:5", "--seed", "1"]
+MAZE += ["policy_kwargs.hidden_size:5", "policy_kwargs.backend:reference", "--seed", "1"]
 
 
 def torchrun(*arguments: str) -> subprocess.Popen:

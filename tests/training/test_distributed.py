@@ -44,9 +44,9 @@ def start(folder: Path, *what: str, size: int = 2, **more: str) -> list[subproce
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with what one process and two have learned."""
     folder = tmp_path_factory.mktemp("ranks")
-    what = (*TRAININGS, "stopped", "statistics")
+    what = (*TRAININGS, "stopped", "statistics", "differs")
     for process in [*start(folder, *what, size=1), *start(folder, *what, size=2)]:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
     return folder
 
@@ -85,17 +85,26 @@ def test_a_process_that_is_stopped_stops_all(results):
     assert updates == [1, 1, 1]
 
 
+def test_different_settings_are_named_in_every_process(results):
+    said = [str(np.load(results / f"differs_{name}.npz")["error"]) for name in ("1_0", "2_0", "2_1")]
+    words = "n_steps must be the same in all processes, got"
+    assert said == [
+        "",
+        f"{words} 6 in process 0 and 7 in process 1",
+        f"{words} 7 in process 1 and 6 in process 0",
+    ]
+
+
 @pytest.mark.parametrize(
     ("what", "words"),
     [
         ("fails", "has ended, so this one ends, too: process 1 of 2: OSError: its disk is full"),
         ("killed", "another process of this training has ended, so this one ends, too"),
-        ("differs", "n_steps must be the same in all processes, got 6 in process 0 and 7 in process 1"),
     ],
 )
 def test_a_process_that_cannot_go_on_ends_all(tmp_path, what, words):
     first, second = start(tmp_path, what)
-    second.communicate(timeout=60)
+    second.communicate(timeout=300)
     ended = time.monotonic()
     _, errors = first.communicate(timeout=30)
     assert first.returncode
