@@ -23,9 +23,9 @@ CORES = [
 def test_a_layer_is_compiled_and_exported(backend, options):
     torch.manual_seed(0)
     layer = PlasticRNN(5, 6, backend=backend, **options)
-    features, state = torch.randn(4, 3, 5), layer.initial_state(3)
-    starts = torch.zeros(4, 3, dtype=torch.bool)
-    starts[2, 1] = True
+    features, state = torch.randn(3, 3, 5), layer.initial_state(3)
+    starts = torch.zeros(3, 3, dtype=torch.bool)
+    starts[1, 1] = True
     wanted, after = layer(features, state, starts)
     wanted.square().sum().backward()
     gradients = {name: parameter.grad.clone() for name, parameter in layer.named_parameters()}
@@ -44,7 +44,16 @@ def test_a_layer_is_compiled_and_exported(backend, options):
     assert ("plastic_rl.sequence.default" in nodes) == (backend == "numba")
 
 
-@pytest.mark.parametrize(("options", "shared"), [*((core, True) for core in CORES), (CORES[2], False)])
+@pytest.mark.parametrize(
+    ("options", "shared"),
+    [
+        (CORES[0], True),
+        pytest.param(CORES[1], True, marks=pytest.mark.slow),
+        pytest.param(CORES[2], True, marks=pytest.mark.slow),
+        (CORES[2], False),
+        (CORES[3], True),
+    ],
+)
 def test_a_policy_acts_the_same(options, shared):
     kwargs = {"hidden_size": 6, "share_features_extractor": shared, **options}
     model = PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=8, policy_kwargs=kwargs, seed=0)

@@ -15,9 +15,23 @@ pytestmark = pytest.mark.usefixtures("forget_graphs")
 
 NETWORKS = [(cell, rule, "full") for cell in CELLS for rule in RULES]
 NETWORKS += [("rnn", "hebb", "homogeneous"), ("rnn", "hebb", "none"), ("gru", "hebb", "none")]
-# What torch's compilers have to look through takes them seconds.
-COMPILED = [("numba", *network) for network in NETWORKS]
-COMPILED += [("reference", *network) for network in NETWORKS[3::5]] + [("auto", *NETWORKS[0])]
+# By default every cell, rule and alpha; what torch's compilers have to look through takes them seconds.
+BY_DEFAULT = [
+    ("auto", "rnn", "hebb", "full"),
+    ("numba", "rnn", "hebb", "homogeneous"),
+    ("numba", "rnn", "retroactive", "full"),
+    ("numba", "gru", "oja", "full"),
+    ("numba", "gru", "hebb", "none"),
+    ("numba", "lstm", "modulated", "full"),
+    ("reference", "rnn", "retroactive", "full"),
+]
+OTHERS = [("numba", *network) for network in NETWORKS] + [
+    ("reference", *network) for network in NETWORKS[3::5]
+]
+COMPILED = [
+    *BY_DEFAULT,
+    *(pytest.param(*one, marks=pytest.mark.slow) for one in OTHERS if one not in BY_DEFAULT),
+]
 
 
 def run(problem, leaves, backend):
@@ -175,9 +189,12 @@ def test_a_checkpoint_lets_go_of_all_that_is_large(make_problem, cell, rule, alp
     """All memory of the graph that grows with T goes through the hooks that checkpoints use."""
     problem = make_problem(rule, alpha, cell=cell, steps=64, batch=2, n=5, resets=False)
     saved = []
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda tensor: saved.append(tensor) or tensor, lambda kept: kept
-    ):
+
+    def keep(tensor):
+        saved.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept):
         leaves = problem.fresh_leaves(torch.float32)
         y, _ = run(problem, leaves, "numba")
     assert y.grad_fn is not None
@@ -187,8 +204,15 @@ def test_a_checkpoint_lets_go_of_all_that_is_large(make_problem, cell, rule, alp
     assert sum(array.nbytes for array in kept) < y.nbytes
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("dtype", "backend"),
+    [
+        (torch.bfloat16, "numba"),
+        (torch.float16, "numba"),
+        (torch.bfloat16, "reference"),
+        pytest.param(torch.float16, "reference", marks=pytest.mark.slow),
+    ],
+)
 def test_autocast_leaves_it_in_single_precision(make_problem, backend, dtype):
     problem = make_problem("modulated", cell="gru", steps=5, n=5)
     leaves = problem.fresh_leaves(torch.float32)
