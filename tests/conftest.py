@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 TESTS = Path(__file__).parent
+WITHOUT_KERNELS = (TESTS / "envs", TESTS / "test_architecture.py")
 
 # Where several processes run the tests, each takes one thread, and so do the programs that they start.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -33,7 +34,7 @@ def compiled_kernels(request: pytest.FixtureRequest) -> None:
     Of two processes that run tests one begins at the other end, so that each compiles half.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER")
-    if all(item.path.is_relative_to(TESTS / "envs") for item in request.session.items):
+    if all(any(item.path.is_relative_to(one) for one in WITHOUT_KERNELS) for item in request.session.items):
         return
     import torch
 
@@ -59,6 +60,17 @@ def compiled_kernels(request: pytest.FixtureRequest) -> None:
             core.step(torch.ones(1, 2), core.initial_state(1))
             kwargs["hidden_size"] = 3
             PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=4, device="cpu", policy_kwargs=kwargs).learn(8)
+
+
+@pytest.fixture
+def no_pictures() -> Iterator[None]:
+    """Trainings of the command line draw no curve and no episode, which takes longer than a short one."""
+    from plastic_rl.cli.session import Session
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_draw_curve", "_play_episode"):
+            patch.setattr(Session, name, lambda session: None)
+        yield
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ def test_a_model_plays_as_it_did(folder: Path) -> None:
         np.testing.assert_allclose(action, wanted_action, atol=1e-3)
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("folder", RUNS, ids=shown)
 def test_a_run_is_evaluated_and_goes_on(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -58,6 +58,9 @@ def registered():
     gym.registry.pop("Far-v0")
 
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
 def train(folder, timesteps, *more):
     what = ["--timesteps", str(timesteps), "--n-envs", "2", "--seed", "0", "--output", str(folder)]
     return main(["train", "Far-v0", *what, "--hyperparams", *SETTINGS, "normalize:true", *more])

@@ -19,6 +19,8 @@ from plastic_rl.runs.checkpoint import STATE
 from plastic_rl.runs.hyperparams import algorithm_class
 from plastic_rl.saving import load_model
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 TASK = ["n_bits:8", "n_patterns:2", "show_steps:2", "blank_steps:1", "n_passes:1", "probe_steps:2"]
 CASES: dict[str, tuple[str, str, list[str], list[str]]] = {
     "plastic_a2c": (

@@ -77,6 +77,7 @@ def test_a_training_leaves_everything(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "bayes-optimal" not in out
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_log_reads_as_a_monitor_log_does(tmp_path: Path) -> None:
     assert train(tmp_path / "run", 80) == 0
     header, columns, *rows = (tmp_path / "run" / "monitor.csv").read_text().splitlines()
@@ -87,6 +88,7 @@ def test_the_log_reads_as_a_monitor_log_does(tmp_path: Path) -> None:
     assert len(rows) == 4
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_levels_of_the_default_maze_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "PlasticMazePrevAction-v0", "--timesteps", "250", "--n-envs", "1"]
     assert main([*command, "--output", str(tmp_path / "run"), "--hyperparams", *SETTINGS]) == 0
@@ -97,6 +99,7 @@ def test_levels_of_the_default_maze_are_shown(tmp_path: Path, capsys: pytest.Cap
     assert out.count("bayes-optimal 293") == 2
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_same_seed_same_training(tmp_path: Path) -> None:
     for name, more in (("a", []), ("b", []), ("c", ["--seed", "4"])):
         assert train(tmp_path / name, 80, *more) == 0
@@ -105,6 +108,7 @@ def test_same_seed_same_training(tmp_path: Path) -> None:
     assert not all(np.array_equal(x, y) for x, y in zip(a, c, strict=True))
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_without_a_seed_one_is_drawn_and_kept(tmp_path: Path) -> None:
     seeds = []
     for name in "ab":
@@ -115,6 +119,7 @@ def test_without_a_seed_one_is_drawn_and_kept(tmp_path: Path) -> None:
     assert PlasticA2C.load(tmp_path / "b" / "model.zip", device="cpu").seed == seeds[1]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_default_folders_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
@@ -239,6 +244,7 @@ def test_a_curve_that_fails_fails_no_training(
     assert "Note: no episode.gif: RuntimeError: no display\n" in out
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_resume_goes_on_to_a_new_total(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert train(folder, 2000, "--n-envs", "10", "--hyperparams", "learning_rate:1e-12") == 0
@@ -261,6 +267,7 @@ def test_resume_goes_on_to_a_new_total(tmp_path: Path, capsys: pytest.CaptureFix
     assert runs.read_config(folder).n_timesteps == 4000
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_resume_refuses_another_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert train(folder, 40) == 0
@@ -324,6 +331,7 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
     assert PlasticA2C.load(folder / "model.zip", device="cpu").num_timesteps >= 20 * 20
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_killed_run_forgets_what_came_after_its_last_saved_model(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert train(folder, 2000, "--n-envs", "10") == 0

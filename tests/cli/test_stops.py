@@ -138,6 +138,7 @@ def test_a_thread_takes_no_signals() -> None:
     assert seen == [None]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_second_process_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert train(folder, 80) == 0
@@ -185,6 +186,7 @@ def test_where_there_are_no_locks_that_is_said(
     assert str(tmp_path) in out
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_that_died_before_its_first_save_begins_again(tmp_path: Path) -> None:
     whole, claimed = tmp_path / "whole", tmp_path / "claimed"
     assert train(whole, 200) == 0

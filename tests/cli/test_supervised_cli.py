@@ -136,6 +136,7 @@ def test_a_training_leaves_everything(tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"Next: plastic-rl evaluate {folder} {ENV}\n" in out
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_resumed_run_is_that_without_a_break(tmp_path: Path) -> None:
     # The default rate falls to 0 at the end of a training, whenever that is.
     constant = ("--hyperparams", "learning_rate:0.01")
@@ -147,6 +148,7 @@ def test_a_resumed_run_is_that_without_a_break(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole, parts)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_an_interrupted_run_is_resumed_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     more = (40 * LENGTH, "--hyperparams", "learning_rate:lin_0.01")
     assert train(tmp_path / "whole", *more) == 0
@@ -166,6 +168,7 @@ def test_an_interrupted_run_is_resumed_exactly(tmp_path: Path, monkeypatch: pyte
     assert len(runs.read_monitor(tmp_path / "parts")["r"]) == 40
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_evaluation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(tmp_path / "run", 200 * 2 * LENGTH) == 0
     capsys.readouterr()
