@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 LINKING = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"))]
-LONGEST_TRAINING = 1_000
+LONGEST_TRAINING = 500
 # Trainings of this page run in tests/tracking/test_wandb_output.py, which looks at what they leave.
 TRAINED_ELSEWHERE = DOCS / "tracking.md"
 # What the code of a page is known to print.

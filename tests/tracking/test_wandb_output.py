@@ -281,6 +281,7 @@ def test_a_damaged_record_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "config.yml is not the configuration of a run: wandb is {'id': 3}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_wandbs_own_recipe_stores_returns_losses_gradients_and_plasticity(tmp_path: Path) -> None:
     """Most of its time is W&B's: with a single log folder it waits ten seconds for a second one."""
     from wandb.integration.sb3 import WandbCallback
@@ -326,12 +327,18 @@ def test_the_documented_code_runs(
     trainings = [block.text for block in read_blocks(DOCS, "python") if "learn(" in block.text]
     assert len(trainings) == 2
     block = trainings[number]
-    shortened, count = re.subn(r"learn\([\d_]+", "learn(8_000", block)
+    shortened, count = re.subn(r"learn\([\d_]+", "learn(4_000", block)
     assert count == 1
     exec(compile(shortened, str(DOCS), "exec"), {})
     assert list(tmp_path.glob("runs/tensorboard/PlasticA2C_1/events*"))
     if "wandb.init" in block:
         (run,) = run_files(tmp_path)
         assert run.column("episode/_type") == ["video-file"]
+        assert run.column("global_step")[:2] == [800, 1600]
+        for name in ("policy_loss", "value_loss", "entropy_loss"):
+            assert run.column(f"train/{name}"), name
+        for name in PICTURES:
+            assert run.column(f"{name}/_type"), name
+        assert run.column("rollout/ep_rew_mean")
         assert run.files["model"] == ["model.zip"]
         assert run.column("plasticity/fan_out_mean")
