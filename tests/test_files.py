@@ -54,8 +54,12 @@ def test_the_content_is_on_the_disk_before_its_name_is(
         order.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
         flush(descriptor)
 
+    def noted_replace(*paths):
+        order.append("name")
+        replace(*paths)
+
     monkeypatch.setattr(os, "fsync", noted_flush)
-    monkeypatch.setattr(os, "replace", lambda *paths: order.append("name") or replace(*paths))
+    monkeypatch.setattr(os, "replace", noted_replace)
     with atomic(path) as partial:
         partial.write_text("new")
     assert order == ["file", "name", "folder"]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -47,9 +48,12 @@ def test_levels_are_printed_and_drawn(
 ) -> None:
     drawn: list[Mapping[str, float]] = []
     draw = curves.draw_levels
-    monkeypatch.setattr(
-        curves, "draw_levels", lambda axes, levels, **more: drawn.append(levels) or draw(axes, levels, **more)
-    )
+
+    def noted(axes: Any, levels: Mapping[str, float], **more: Any) -> None:
+        drawn.append(levels)
+        draw(axes, levels, **more)
+
+    monkeypatch.setattr(curves, "draw_levels", noted)
     folder = tmp_path / "run"
     small = ["--hyperparams", "n_steps:8", "policy_kwargs.hidden_size:4", "policy_kwargs.backend:reference"]
     command = ["train", "Guess-v0", "--timesteps", "40", "--n-envs", "1", "--output", str(folder), *small]

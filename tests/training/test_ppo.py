@@ -124,7 +124,12 @@ def test_minibatches_are_groups_of_environments(n_envs, batch_size, expected):
     model = make(cartpoles(n_envs), batch_size=batch_size)
     assert model.n_minibatches == expected
     steps = []
-    model.gradient_step = lambda loss, weight: float(len(steps)) if steps.append(loss) else 0.0
+
+    def count(loss, weight):
+        steps.append(loss)
+        return 0.0
+
+    model.gradient_step = count
     model.learn(16 * n_envs)
     assert len(steps) == expected * 2
 

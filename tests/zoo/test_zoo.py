@@ -7,6 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +89,12 @@ def test_optimize_draws_settings_and_a_trial_can_be_trained(
 ) -> None:
     tried: list[PlasticA2C] = []
     learn = PlasticA2C.learn
-    monkeypatch.setattr(PlasticA2C, "learn", lambda self, *a, **k: tried.append(self) or learn(self, *a, **k))
+
+    def noted(self: PlasticA2C, *args: Any, **kwargs: Any) -> PlasticA2C:
+        tried.append(self)
+        return learn(self, *args, **kwargs)
+
+    monkeypatch.setattr(PlasticA2C, "learn", noted)
     study = ["-conf", str(settings_file), "--storage", "study.log", "--study-name", "maze", "-f", "tuned"]
     agent = [*AGENT, "--device", "cpu", "--env-kwargs", "max_episode_steps:20", *study]
     options = ["-optimize", "--n-trials", "2", "--n-startup-trials", "2", "--eval-episodes", "1"]

@@ -33,7 +33,12 @@ def load(folder: Path | None = None) -> int:
 def decodings(monkeypatch):
     """Collects the paths that are decoded rather than taken from the cache."""
     read, paths = datasets.read_cifar10, []
-    monkeypatch.setattr(datasets, "read_cifar10", lambda path: (paths.append(path), read(path))[1])
+
+    def noted(path):
+        paths.append(path)
+        return read(path)
+
+    monkeypatch.setattr(datasets, "read_cifar10", noted)
     return paths
 
 
