@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 
 import plastic_rl
@@ -38,3 +39,49 @@ def test_memory_gives_all_algorithms_the_same_steps():
             assert configs[f"PlasticA2C {alpha}"].hyperparams["policy_kwargs"]["alpha"] == alpha
         default = load_config("no entry").hyperparams
         assert configs["PlasticA2C full"].hyperparams != default, f"no settings for {env_id}"
+
+
+def test_popgym_is_all_of_it_with_one_setting_for_all_tasks():
+    pytest.importorskip("popgym")
+    from benchmarks.science.popgym_tasks import tasks
+
+    seen = []
+    for name, others in (("popgym_easy.yml", 6), ("popgym_harder.yml", 5)):
+        sweep = read_sweep(SCIENCE / name).by_condition()
+        seen += [env_id.partition("Popgym")[2] for env_id in sweep]
+        settings = [
+            {condition: (run.config.algo, run.config.hyperparams) for condition, (run, *_) in runs.items()}
+            for runs in sweep.values()
+        ]
+        assert all(one == settings[0] for one in settings)
+        assert len(settings[0]) == others
+        kinds = {str(hyperparams.get("policy_kwargs")) + algo for algo, hyperparams in settings[0].values()}
+        assert len(kinds) == others
+    assert sorted(seen) == [task.removeprefix("popgym-") for task in tasks()]
+
+
+def test_popgym_shows_the_action_before_and_where_an_episode_begins():
+    pytest.importorskip("popgym")
+    import benchmarks.science.popgym_tasks  # noqa: F401 (registers them)
+
+    env = gym.make("PopgymRepeatFirstEasy-v0")
+    assert env.observation_space.shape == (4 + 4 + 2,)
+    seen = [env.reset(seed=3)[0]]
+    for action in (2, 1):
+        seen.append(env.step(action)[0])
+    assert [int(one[4:8].argmax()) for one in seen] == [0, 2, 1]
+    assert [one[8:].tolist() for one in seen] == [[0, 1], [1, 0], [1, 0]]
+    assert all(one in env.observation_space for one in seen)
+
+
+@pytest.mark.parametrize(
+    "task", ["MineSweeperEasy", "PositionOnlyPendulumHard", "VelocityOnlyCartpoleMedium"]
+)
+def test_popgym_trains(task):
+    pytest.importorskip("popgym")
+    import benchmarks.science.popgym_tasks  # noqa: F401 (registers them)
+
+    env = plastic_rl.make_vec_env(f"Popgym{task}-v0", 2, seed=0)
+    model = plastic_rl.PlasticPPO("MlpPolicy", env, n_steps=8, n_epochs=1, device="cpu", seed=0)
+    model.learn(64)
+    assert model.num_timesteps == 64
