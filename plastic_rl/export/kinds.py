@@ -112,9 +112,14 @@ def _lstm(
 
 def _run_lstm(lstm: nn.LSTM, features: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
     """One step. features: (B, F), state: (B, layers, N) each."""
-    before = tuple(part.transpose(0, 1).contiguous() for part in state)
-    y, after = lstm(features.unsqueeze(0), before)
-    return y.squeeze(0), LSTMState(*(part.transpose(0, 1) for part in after))
+    hidden, cell = [], []
+    y = features
+    for k, weights in enumerate(lstm.all_weights):
+        # Not the LSTM itself, of which torch 2.8 writes invalid files.
+        y, c = torch.lstm_cell(y, (state.hidden[:, k], state.cell[:, k]), *weights)
+        hidden.append(y)
+        cell.append(c)
+    return y, LSTMState(torch.stack(hidden, dim=1), torch.stack(cell, dim=1))
 
 
 def _lstm_memory(policy: RecurrentActorCriticPolicy, n_envs: int) -> PolicyState:

@@ -115,6 +115,10 @@ class LSTMNetwork(RecurrentNetwork):
 
     def run(self, features: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """See `RecurrentNetwork.run`."""
+        if len(features) == 1:
+            # Of the LSTM itself torch 2.8 exports invalid files.
+            hidden, cell = torch.lstm_cell(features[0], state, *self.core.all_weights[0])
+            return hidden, (hidden, cell)
         hidden, cell = (part.unsqueeze(0) for part in state)
         _, (hidden, cell) = self.core(features, (hidden, cell))
         return hidden[0], (hidden[0], cell[0])
