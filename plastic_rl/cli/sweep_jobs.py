@@ -135,8 +135,9 @@ def run(sweep: Sweep, arguments: argparse.Namespace) -> int:
         if arguments.retry:
             for one in sweep.of("failed"):
                 (one.folder / FAILURE).unlink()
-        for one in sweep.of("finished"):
-            one.keep()
+        with bad_input(OSError):
+            for one in sweep.of("finished"):
+                one.keep()
         todo = [*sweep.of("stopped"), *sweep.of("missing")]
         say(f"{len(todo)} of {len(sweep.runs)} runs are to be trained, in {sweep.folder}")
         os.environ.update(dict.fromkeys(_THREADS, str(arguments.threads)))

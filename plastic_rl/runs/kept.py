@@ -18,6 +18,7 @@ POINTS = 400
 
 _LARGEST = 2**20  # bytes
 _DIGITS = 5
+_CURVE = ("episodes", "r", "l", "t")
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,25 @@ class KeptRun:
     Attributes:
         record: what it was started with.
         result: what its agent scores and has cost.
-        monitor: its episodes as `read_monitor` gives them; each has the mean of the stretch that it lies in.
+        curve: stretches of its episodes (P,): where each ends, ``episodes`` and ``t``, and its means, ``r``
+            and ``l``.
     """
 
     record: RunRecord
     result: dict[str, Any]
-    monitor: dict[str, np.ndarray]
+    curve: dict[str, np.ndarray]
+
+    @property
+    def monitor(self) -> dict[str, np.ndarray]:
+        """Its episodes as `read_monitor` gives them; each has the means of the stretch that it lies in."""
+        ends = self.curve["episodes"].astype(int)
+        lengths = np.diff(ends, prepend=0)
+        count = np.arange(1, int(lengths.sum()) + 1)
+        return {
+            "r": np.repeat(self.curve["r"], lengths),
+            "l": np.repeat(self.curve["l"], lengths),
+            "t": np.interp(count, [0, *ends], [0.0, *self.curve["t"]]),
+        }
 
 
 def keep(path: Path, record: RunRecord, result: Mapping[str, Any], monitor: Mapping[str, np.ndarray]) -> None:
@@ -69,18 +83,21 @@ def read_kept(path: Path) -> KeptRun:
     """
     try:
         content = json.loads(read_text(path, _LARGEST))
-        curve = {name: np.asarray(values) for name, values in content["curve"].items()}
-        ends = curve["episodes"].astype(int)
-        lengths = np.diff(ends, prepend=0)
-        count = np.arange(1, int(lengths.sum()) + 1)
-        monitor = {
-            "r": np.repeat(curve["r"], lengths),
-            "l": np.repeat(curve["l"], lengths),
-            "t": np.interp(count, [0, *ends], [0.0, *curve["t"]]),
-        }
-        return KeptRun(RunRecord.from_mapping(content["record"]), dict(content["result"]), monitor)
+        curve = {name: np.asarray(content["curve"][name], dtype=float) for name in _CURVE}
+        if len({one.shape for one in curve.values()}) > 1:
+            raise ValueError("its curve has columns of different lengths")
+        return KeptRun(RunRecord.from_mapping(content["record"]), checked_result(content["result"]), curve)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged, remove it: {error}") from error
+
+
+def checked_result(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A result with what every report needs of it.
+
+    Raises:
+        ValueError, LookupError, TypeError: it lacks that.
+    """
+    return {**found, "steps": int(found["steps"]), "measures": dict(found["measures"])}
 
 
 def _rounded(values: np.ndarray) -> list[float]:

@@ -16,7 +16,7 @@ from plastic_rl.arguments import check_count, is_integer, is_number, split_env_i
 from plastic_rl.files import read_text
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.hyperparams import RunConfig, default_algorithm, load_config
-from plastic_rl.runs.kept import KeptRun, keep, read_kept
+from plastic_rl.runs.kept import KeptRun, checked_result, keep, read_kept
 from plastic_rl.runs.lock import is_locked
 from plastic_rl.runs.plain_yaml import load_yaml, merge, parse_pairs
 from plastic_rl.runs.record import MAX_SEED, RunRecord
@@ -105,8 +105,7 @@ class SweepRun:
             kept = self._kept()
             return None if kept is None else kept.result
         try:
-            found = json.loads(read_text(path, _LARGEST))
-            return {**found, "steps": int(found["steps"]), "measures": dict(found["measures"])}
+            return checked_result(json.loads(read_text(path, _LARGEST)))
         except (ValueError, LookupError, TypeError) as error:
             raise ValueError(f"{path} is damaged, remove it: {error}") from error
 

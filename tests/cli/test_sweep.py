@@ -233,6 +233,16 @@ def test_what_is_kept_stands_for_runs_that_are_elsewhere(tmp_path, capsys):
     assert f"{kept[0]} is damaged, remove it" in capsys.readouterr().err
 
 
+def test_a_folder_of_results_that_cannot_be_written_is_named(tmp_path, capsys):
+    file = write(tmp_path, table="results: kept\ntable: {window: 4} #")
+    finished(read_sweep(file))
+    (tmp_path / "kept").write_text("no folder")
+    assert main(["sweep", str(file)]) == 2
+    errors = capsys.readouterr().err
+    assert str(tmp_path / "kept") in errors
+    assert errors.count("\n") == 1
+
+
 def test_states_and_curves(tmp_path, capsys):
     file = write(tmp_path, seeds="[1, 2]")
     sweep = read_sweep(file)

@@ -1,5 +1,7 @@
 """The small file that a sweep keeps of a run."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -53,4 +55,27 @@ def test_a_damaged_file_is_named(tmp_path, text):
     path = tmp_path / "seed_3.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"seed_3\.json is damaged, remove it"):
+        read_kept(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "lost"), [("result", "steps"), ("result", "measures"), ("curve", "t"), ("record", "algo")]
+)
+def test_what_a_file_lacks_is_damage(tmp_path, part, lost):
+    path = tmp_path / "seed_3.json"
+    keep(path, RECORD, RESULT, monitor(5))
+    content = json.loads(path.read_text())
+    del content[part][lost]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"seed_3\.json is damaged, remove it"):
+        read_kept(path)
+
+
+def test_a_curve_that_is_cut_off_is_damage(tmp_path):
+    path = tmp_path / "seed_3.json"
+    keep(path, RECORD, RESULT, monitor(5))
+    content = json.loads(path.read_text())
+    content["curve"]["r"].pop()
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="columns of different lengths"):
         read_kept(path)
