@@ -123,6 +123,7 @@ def test_the_address_of_the_repository_is_written_once(checkout):
     ours = [cell for cell in original["cells"] if not cell["id"].startswith("colab-")]
     assert others == ours
     assert "github/somebody/plastic_rl/blob/main/docs/notebooks/maze.ipynb" in link["source"][0]
+    assert all(len(line.rstrip("\n")) <= 110 for line in install["source"]), "the linter reads notebooks, too"
     ran = []
     fake = {"subprocess": SimpleNamespace(run=lambda command, check: ran.append(command))}
     code = "".join(install["source"]).replace("import subprocess\n", "")

@@ -50,8 +50,9 @@ def _install_cell(address: str) -> dict[str, Any]:
         "import subprocess\n",
         "import sys\n",
         "\n",
+        f'PACKAGE = "git+{address}"\n',
         'if "google.colab" in sys.modules:\n',
-        f'    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "git+{address}"], check=True)',
+        '    subprocess.run([sys.executable, "-m", "pip", "install", "-q", PACKAGE], check=True)',
     ]
     return {
         "cell_type": "code",
