@@ -23,7 +23,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import config
 from numba.core.codegen import get_host_cpu_features
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 # What numba compiles for: the host's registers, or what NUMBA_CPU_FEATURES names.
 _FEATURES = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
@@ -184,6 +184,38 @@ def _power_of_two(typing_context: Any, exponent: Any) -> Any:
     return float32s(exponent), generate
 
 
+def _arithmetic(operation: Callable, instruction: str) -> None:
+    """An instruction on two vectors, or on a vector and a float32 scalar."""
+
+    @type_callable(operation)
+    def resolve(context: Any) -> Callable:
+        def typer(left: Any, right: Any) -> Any:
+            kinds = {left, right}
+            return float32s if float32s in kinds and kinds <= {float32s, types.float32} else None
+
+        return typer
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vectors = [
+            value if kind is float32s else _splat(builder, value)
+            for kind, value in zip(signature.args, args, strict=True)
+        ]
+        return getattr(builder, instruction)(*vectors, flags=_FAST)
+
+    for kinds in ((float32s, float32s), (float32s, types.float32), (types.float32, float32s)):
+        lower_builtin(operation, *kinds)(generate)
+
+
+_arithmetic(operator.add, "fadd")
+_arithmetic(operator.sub, "fsub")
+_arithmetic(operator.mul, "fmul")
+_arithmetic(operator.truediv, "fdiv")
+
+
+# How many functions of one name there are so far: variants that differ in the constants they close over.
+_made: Counter[str] = Counter()
+
+
 def _named(function: Callable, variant: object) -> Callable:
     """Give a function a name that no other has.
 
@@ -193,38 +225,6 @@ def _named(function: Callable, variant: object) -> Callable:
     """
     function.__qualname__ += f"_{variant}"
     return function
-
-
-def _arithmetic(instruction: str) -> Callable:
-    """An instruction on two vectors, or on a vector and a float32 scalar."""
-
-    @intrinsic
-    def operation(typing_context: Any, left: Any, right: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return getattr(builder, instruction)(args[0], args[1], flags=_FAST)
-
-        return float32s(float32s, float32s), generate
-
-    def resolve(left: Any, right: Any) -> Callable | None:
-        if left is float32s and right is float32s:
-            return _named(lambda left, right: operation(left, right), instruction)
-        if left is float32s and right is types.float32:
-            return _named(lambda left, right: operation(left, splat(right)), instruction)
-        if left is types.float32 and right is float32s:
-            return _named(lambda left, right: operation(splat(left), right), instruction)
-        return None
-
-    return resolve
-
-
-overload(operator.add, strict=False)(_arithmetic("fadd"))
-overload(operator.sub, strict=False)(_arithmetic("fsub"))
-overload(operator.mul, strict=False)(_arithmetic("fmul"))
-overload(operator.truediv, strict=False)(_arithmetic("fdiv"))
-
-
-# How many functions of one name there are so far: variants that differ in the constants they close over.
-_made: Counter[str] = Counter()
 
 
 def inner(function: Callable) -> Any:
@@ -248,7 +248,9 @@ def inlined(function: Callable) -> Any:
 def _compiled(function: Callable, *, forceinline: bool) -> Any:
     name = function.__qualname__
     _made[name] += 1
-    options = {"_nrt": False, "error_model": "numpy", "forceinline": forceinline}
+    # Python never calls it: what would let it is a good part of the work of compiling.
+    no_wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    options = {"_nrt": False, "error_model": "numpy", "forceinline": forceinline, **no_wrappers}
     return njit(_named(function, _made[name]), **options)
 
 
