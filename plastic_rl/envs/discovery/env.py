@@ -2,19 +2,15 @@
 
 from typing import Any, Unpack
 
-import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
-from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from plastic_rl.envs.arguments import can_render, check_render_mode
 from plastic_rl.envs.discovery.render import Trail, render_trail
 from plastic_rl.envs.discovery.rules import Discovery, DiscoveryArguments, DiscoveryOptions, Lifetimes
-from plastic_rl.envs.state import Stateful
+from plastic_rl.envs.scripted import ScriptedEnv
 
 
-class PlasticTargetDiscoveryEnv(Stateful, gym.Env[NDArray[Any], Any]):
+class PlasticTargetDiscoveryEnv(ScriptedEnv):
     """Find out which of some cues is the target, from trials none of which says it.
 
     ## Description
@@ -71,77 +67,21 @@ class PlasticTargetDiscoveryEnv(Stateful, gym.Env[NDArray[Any], Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 6}  # noqa: RUF012
-
-    state_attributes = ("_life", "_steps", "_trail")
+    state_attributes = ()
+    answer_key = "answer"
 
     def __init__(self, *, render_mode: str | None = None, **options: Unpack[DiscoveryArguments]):
-        self._rules = Discovery(DiscoveryOptions(**options))
-        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
-        self.observation_space = self._rules.observation_space()
-        self.action_space = spaces.Discrete(2)
-        self._life: Lifetimes | None = None
-        self._steps = 0
-        self._trail = None if self.render_mode is None else Trail(self._rules)
+        rules = Discovery(DiscoveryOptions(**options))
+        super().__init__(rules, 2, Trail(rules), render_mode)
 
-    def _restored(self) -> None:
-        self._life = None if self._life is None else Lifetimes(*self._life)
+    def _length(self, life: Lifetimes) -> int:
+        return life.answers.shape[1] - 1
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start a lifetime with new cues; `options` are not used.
+    def _right_answer(self, life: Lifetimes) -> int:
+        return int(life.answers[0, self._steps])
 
-        Returns:
-            The observation, (D,) float32, and the information described in the class's card.
-        """
-        super().reset(seed=seed, options=options)
-        self._life = self._rules.draw(self.np_random, 1)
-        self._steps = 0
-        if self._trail is not None:
-            self._trail.start(self._life, 0)
-        return self._life.observations[0, 0].copy(), self._info(self._life)
+    def _inform(self, life: Lifetimes) -> dict[str, Any]:
+        return {"trial": int(life.trials[0, self._steps])}
 
-    def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Answer at a go signal, and go on to the next step.
-
-        Returns:
-            The observation, (D,) float32; the reward; `terminated`, true on the last step; `truncated`,
-            always false; the information described in the class's card.
-
-        Raises:
-            ResetNeeded: there was no `reset` yet, or none since the episode's end.
-            ValueError: the action is neither 0 nor 1.
-        """
-        if self._life is None:
-            raise ResetNeeded("Cannot call env.step() before calling env.reset()")
-        life = self._life
-        if self._steps == self._rules.length:
-            raise ResetNeeded("Cannot call env.step() after the episode's end: call env.reset() first")
-        if not self.action_space.contains(action):
-            raise ValueError(f"action must be an integer from 0 to 1, got {action!r}")
-        answer = int(life.answers[0, self._steps])
-        reward = float(int(action) == answer)
-        self._steps += 1
-        observation = life.observations[0, self._steps].copy()
-        if answer >= 0:
-            observation[self._rules.options.cue_size + 1 + int(action)] = 1
-            observation[-1] = reward
-        if self._trail is not None:
-            self._trail.record(int(action))
-        return observation, reward, self._steps == self._rules.length, False, self._info(life)
-
-    def _info(self, life: Lifetimes) -> dict[str, Any]:
-        info = {"trial": int(life.trials[0, self._steps])}
-        answer = int(life.answers[0, self._steps])
-        return info if answer < 0 else info | {"answer": answer}
-
-    def render(self) -> NDArray[np.uint8] | str | None:
-        """Show the lifetime so far: an (H, W, 3) uint8 picture, or text, depending on `render_mode`.
-
-        Raises:
-            ResetNeeded: there was no `reset` yet.
-        """
-        if not can_render(self.render_mode, self._life is not None):
-            return None
-        assert self._trail is not None
-        return render_trail(self.render_mode, self._trail)
+    def _draw(self, trail: Trail) -> NDArray[np.uint8] | str:
+        return render_trail(self.render_mode, trail)

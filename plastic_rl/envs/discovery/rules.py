@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from plastic_rl.arguments import check_count
-from plastic_rl.envs.sampling import draw_distinct
+from plastic_rl.envs.sampling import draw_cues, draw_distinct
 
 
 class DiscoveryArguments(TypedDict, total=False):
@@ -77,13 +77,17 @@ class Discovery:
         length: T, steps of a lifetime.
         observation_size: D; the go signal is its entry `cue_size`, the previous answer the two after that,
             the reward the last.
+        outcome_start: the first of the entries of the previous answer; see `Script`.
     """
+
+    lifetimes = Lifetimes
 
     def __init__(self, options: DiscoveryOptions):
         self.options = options
         self.trial_length = 3 * (1 + options.blank_steps)
         self.length = options.n_trials * self.trial_length
         self.observation_size = options.cue_size + 4
+        self.outcome_start = options.cue_size + 1
 
     def observation_space(self) -> spaces.Box:
         """A new (D,) float32 box."""
@@ -92,7 +96,7 @@ class Discovery:
     def draw(self, rng: np.random.Generator, n: int) -> Lifetimes:
         """Draw n lifetimes, with no other source of chance than `rng`."""
         options = self.options
-        cues = self._draw_cues(rng, n)
+        cues = draw_cues(rng, n, options.n_cues, options.cue_size)
         targets = rng.integers(options.n_cues, size=n)
         shown = draw_distinct(rng, n * options.n_trials, options.n_cues, 2).reshape(n, options.n_trials, 2)
         among = (shown == targets[:, None, None]).any(axis=2)
@@ -113,17 +117,6 @@ class Discovery:
         right[:, :-1] = answers.reshape(n, self.length)
         trials = np.minimum(np.arange(self.length + 1) // self.trial_length, options.n_trials - 1)
         return Lifetimes(observations, right, np.broadcast_to(trials, right.shape), cues, targets, shown)
-
-    def _draw_cues(self, rng: np.random.Generator, n: int) -> NDArray[np.float32]:
-        """The cues of n lifetimes as signs, (n, n_cues, cue_size): different within each."""
-        n_cues, size = self.options.n_cues, self.options.cue_size
-        # Beyond 32 signs the others make no more difference than these.
-        n_bits = min(size, 32)
-        codes = draw_distinct(rng, n, 2**n_bits, n_cues)
-        bits = codes[..., None] >> np.arange(n_bits) & 1
-        if size > n_bits:
-            bits = np.concatenate([bits, rng.integers(2, size=(n, n_cues, size - n_bits))], axis=2)
-        return (2 * bits - 1).astype(np.float32)
 
 
 def best_right_answers(n_cues: int, n_trials: int) -> float:

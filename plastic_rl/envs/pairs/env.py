@@ -2,19 +2,15 @@
 
 from typing import Any, Unpack
 
-import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
-from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
-from plastic_rl.envs.arguments import can_render, check_render_mode
 from plastic_rl.envs.pairs.render import Trail, render_trail
 from plastic_rl.envs.pairs.rules import Lifetimes, Pairs, PairsArguments, PairsOptions
-from plastic_rl.envs.state import Stateful
+from plastic_rl.envs.scripted import ScriptedEnv
 
 
-class PlasticPairsEnv(Stateful, gym.Env[NDArray[Any], Any]):
+class PlasticPairsEnv(ScriptedEnv):
     """Pairs of a cue and an answer that must be bound to each other within one lifetime.
 
     ## Description
@@ -94,78 +90,21 @@ class PlasticPairsEnv(Stateful, gym.Env[NDArray[Any], Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}  # noqa: RUF012
-    state_attributes = ("_life", "_steps", "_trail")
+    state_attributes = ()
+    answer_key = "target"
 
     def __init__(self, *, render_mode: str | None = None, **options: Unpack[PairsArguments]):
-        self._rules = Pairs(PairsOptions(**options))
-        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
-        self.observation_space = self._rules.observation_space()
-        self.action_space = spaces.Discrete(self._rules.options.n_answers)
-        self._life: Lifetimes | None = None
-        self._steps = 0
-        self._trail = None if self.render_mode is None else Trail(self._rules)
+        rules = Pairs(PairsOptions(**options))
+        super().__init__(rules, rules.options.n_answers, Trail(rules), render_mode)
 
-    def _restored(self) -> None:
-        if self._life is not None:
-            self._life = Lifetimes(*self._life)
+    def _length(self, life: Lifetimes) -> int:
+        return int(life.lengths[0])
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start a lifetime with new pairs; `options` are not used.
+    def _right_answer(self, life: Lifetimes) -> int:
+        return int(life.targets[0, self._steps])
 
-        Returns:
-            The observation, (D,) float32, and the information described in the class's card.
-        """
-        super().reset(seed=seed, options=options)
-        self._life = self._rules.draw(self.np_random, 1)
-        self._steps = 0
-        if self._trail is not None:
-            self._trail.start(self._life, 0)
-        return self._life.observations[0, 0].copy(), self._info(self._life)
+    def _inform(self, life: Lifetimes) -> dict[str, Any]:
+        return {"pair": int(life.pairs[0, self._steps])}
 
-    def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Answer, where an answer is wanted, and go on to the next step.
-
-        Returns:
-            The observation, (D,) float32; the reward; `terminated`, true on the last step; `truncated`,
-            always false; the information described in the class's card.
-
-        Raises:
-            ResetNeeded: there was no `reset` yet, or none since the episode's end.
-            ValueError: the action is not an integer from 0 to n_answers - 1.
-        """
-        if self._life is None:
-            raise ResetNeeded("Cannot call env.step() before calling env.reset()")
-        life, length = self._life, int(self._life.lengths[0])
-        if self._steps == length:
-            raise ResetNeeded("Cannot call env.step() after the episode's end: call env.reset() first")
-        if not self.action_space.contains(action):
-            last = self._rules.options.n_answers - 1
-            raise ValueError(f"action must be an integer from 0 to {last}, got {action!r}")
-        target = int(life.targets[0, self._steps])
-        reward = float(int(action) == target)
-        self._steps += 1
-        observation = life.observations[0, self._steps].copy()
-        observation[-1] = reward
-        if self._rules.is_tried and target >= 0:
-            observation[self._rules.answer_start + int(action)] = 1
-        if self._trail is not None:
-            self._trail.record(int(action))
-        return observation, reward, self._steps == length, False, self._info(life)
-
-    def _info(self, life: Lifetimes) -> dict[str, Any]:
-        info = {"pair": int(life.pairs[0, self._steps])}
-        target = int(life.targets[0, self._steps])
-        return info if target < 0 else info | {"target": target}
-
-    def render(self) -> NDArray[np.uint8] | str | None:
-        """Show the lifetime so far: an (H, W, 3) uint8 picture, or text, depending on `render_mode`.
-
-        Raises:
-            ResetNeeded: there was no `reset` yet.
-        """
-        if not can_render(self.render_mode, self._life is not None):
-            return None
-        assert self._trail is not None
-        return render_trail(self.render_mode, self._trail)
+    def _draw(self, trail: Trail) -> NDArray[np.uint8] | str:
+        return render_trail(self.render_mode, trail)

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from plastic_rl.arguments import check_choice, check_count, is_integer
-from plastic_rl.envs.sampling import draw_distinct
+from plastic_rl.envs.sampling import draw_cues
 
 
 class PairsArguments(TypedDict, total=False):
@@ -141,13 +141,17 @@ class Pairs:
         answer_start: the first of the entries of an observation that hold an answer; that of the flag "an
             answer is wanted now" is `observation_size - 2`, that of the reward the last one.
         is_tried: whether answers have to be found by trial.
+        outcome_start: `answer_start` if they have; see `Script`.
     """
+
+    lifetimes = Lifetimes
 
     def __init__(self, options: PairsOptions, n_asked: int | None = None):
         self.options = options
         self.answer_start = options.cue_size
         self.observation_size = options.cue_size + options.n_answers + 2
         self.is_tried = options.feedback == "tried"
+        self.outcome_start = self.answer_start if self.is_tried else None
         self._fewest, self._most = options.pairs_range
         scripts = [self._script(count, n_asked) for count in range(self._fewest, self._most + 1)]
         self.longest = max(len(script) for script in scripts)
@@ -252,28 +256,4 @@ class Pairs:
         size, most = self.options.cue_size, self._most
         if self.options.cues == "fixed":
             return np.broadcast_to(np.eye(most, size, dtype=np.float32), (n, most, size))
-        # The first signs as bits of an integer, which is quick to compare; more than 62 of them never agree
-        # by chance.
-        n_bits = min(size, 62)
-        if most * most > 2**n_bits:
-            codes = draw_distinct(rng, n, 2**n_bits, most)
-        else:
-            # The expected number of coincidences is below one half: draw again where there is one.
-            codes = rng.integers(2**n_bits, size=(n, most))
-            while np.count_nonzero(alike := _have_duplicates(codes)):
-                codes[alike] = rng.integers(2**n_bits, size=(np.count_nonzero(alike), most))
-        octets = codes.astype("<i8")[..., None].view(np.uint8)
-        bits = np.unpackbits(octets, axis=2, count=n_bits, bitorder="little")
-        if size > n_bits:
-            more = rng.integers(2, size=(n, most, size - n_bits), dtype=np.uint8)
-            bits = np.concatenate([bits, more], axis=2)
-        signs = bits.astype(np.float32)
-        signs *= 2
-        signs -= 1
-        return signs
-
-
-def _have_duplicates(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows, (n, K), hold a number more than once, (n,)."""
-    ordered = np.sort(rows, axis=1)
-    return (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+        return draw_cues(rng, n, most, size)
