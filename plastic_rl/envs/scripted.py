@@ -60,7 +60,7 @@ class ScriptedEnv(Stateful, gym.Env[NDArray[Any], Any], ABC):
         render_mode: one of the class's `metadata["render_modes"]`, or None.
     """
 
-    state_attributes = ("_life", "_steps", "_trail")
+    state_attributes: ClassVar[tuple[str, ...]] = ("_life", "_steps", "_trail")
     answer_key: ClassVar[str]
 
     def __init__(self, rules: Script, n_answers: int, trail: Trail, render_mode: str | None):

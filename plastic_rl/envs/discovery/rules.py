@@ -87,7 +87,7 @@ class Discovery:
         self.trial_length = 3 * (1 + options.blank_steps)
         self.length = options.n_trials * self.trial_length
         self.observation_size = options.cue_size + 4
-        self.outcome_start = options.cue_size + 1
+        self.outcome_start: int | None = options.cue_size + 1
 
     def observation_space(self) -> spaces.Box:
         """A new (D,) float32 box."""

@@ -86,7 +86,7 @@ class PlasticTargetDiscoveryVectorEnv(BatchedEnv):
     def _observe(self) -> NDArray[np.float32]:
         observations = self._seen.take(self._now, axis=0)
         told = (self._given >= 0).nonzero()[0]
-        observations[told, self._rules.outcome_start + self._given[told]] = 1
+        observations[told, self._rules.options.cue_size + 1 + self._given[told]] = 1
         observations[:, -1] = self._right
         return observations
 

@@ -64,9 +64,9 @@ def entry(function: Callable) -> Any:
     """
     function.__qualname__ += f"_{_digest(function.__module__)}"
     try:
-        compiled: Any = njit(function, cache=True, nogil=True, no_cfunc_wrapper=True)
+        compiled: Any = njit(function, cache=True, nogil=True)
     except RuntimeError:
-        return njit(function, nogil=True, no_cfunc_wrapper=True)
+        return njit(function, nogil=True)
     unlocked = compiled.compile
     lock = Path(compiled.stats.cache_path) / f"{function.__module__}.{function.__qualname__}.lock"
 
