@@ -1,6 +1,6 @@
 """Target discovery: which of four new cues brings the reward, found out over the trials of a lifetime."""
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,7 @@ class PlasticTargetDiscoveryEnv(ScriptedEnv):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 6}  # noqa: RUF012
-    state_attributes = ()
+    state_attributes: ClassVar[tuple[str, ...]] = ()
     answer_key = "answer"
 
     def __init__(self, *, render_mode: str | None = None, **options: Unpack[DiscoveryArguments]):

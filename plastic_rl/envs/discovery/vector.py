@@ -1,7 +1,7 @@
 """Many lifetimes of target discovery at once, batched with NumPy."""
 
 from collections.abc import Iterator
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from gymnasium import spaces
@@ -35,7 +35,7 @@ class PlasticTargetDiscoveryVectorEnv(BatchedEnv):
         "render_fps": 6,
     }
 
-    state_attributes = ("_seen", "_answers", "_now", "_right", "_given", "_trails")
+    state_attributes: ClassVar[tuple[str, ...]] = ("_seen", "_answers", "_now", "_right", "_given", "_trails")
 
     def __init__(
         self,

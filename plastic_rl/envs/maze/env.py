@@ -1,7 +1,7 @@
 """A maze whose goal moves every episode: the navigation task of Miconi, Stanley & Clune (ICML 2018)."""
 
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import gymnasium as gym
 import numpy as np
@@ -71,7 +71,7 @@ class PlasticMazeEnv(Stateful, gym.Env[NDArray[Any], Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}  # noqa: RUF012
-    state_attributes = ("_goal", "_square", "_steps", "_hits", "_trail")
+    state_attributes: ClassVar[tuple[str, ...]] = ("_goal", "_square", "_steps", "_hits", "_trail")
 
     def __init__(self, *, render_mode: str | None = None, **options: Unpack[MazeArguments]):
         self._maze = Maze(MazeOptions(**options))

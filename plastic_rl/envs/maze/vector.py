@@ -1,7 +1,7 @@
 """Many mazes at once: the rules of `PlasticMazeEnv`, batched with NumPy."""
 
 from collections.abc import Iterator
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from gymnasium import spaces
@@ -34,7 +34,7 @@ class PlasticMazeVectorEnv(BatchedEnv):
         "render_modes": ["rgb_array", "ansi"],
         "render_fps": 10,
     }
-    state_attributes = ("_square", "_outcome", "_goal", "_hits", "_trails")
+    state_attributes: ClassVar[tuple[str, ...]] = ("_square", "_outcome", "_goal", "_hits", "_trails")
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Paired associates: cues and their answers, drawn anew for every lifetime, shown once and then asked for."""
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,7 @@ class PlasticPairsEnv(ScriptedEnv):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "ansi"], "render_fps": 4}  # noqa: RUF012
-    state_attributes = ()
+    state_attributes: ClassVar[tuple[str, ...]] = ()
     answer_key = "target"
 
     def __init__(self, *, render_mode: str | None = None, **options: Unpack[PairsArguments]):

@@ -1,7 +1,7 @@
 """Many lifetimes of paired associates at once: the rules of `PlasticPairsEnv`, batched with NumPy."""
 
 from collections.abc import Iterator
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from gymnasium import spaces
@@ -34,10 +34,10 @@ class PlasticPairsVectorEnv(BatchedEnv):
         "render_modes": ["rgb_array", "ansi"],
         "render_fps": 4,
     }
-    # fmt: off
-    state_attributes = ("_store", "_n_used", "_seen", "_pairs", "_targets", "_now", "_end", "_target",
-                        "_right", "_outcomes", "_trails")
-    # fmt: on
+    state_attributes: ClassVar[tuple[str, ...]] = (
+        "_store", "_n_used", "_seen", "_pairs", "_targets", "_now", "_end", "_target", "_right", "_outcomes",
+        "_trails",
+    )  # fmt: skip
 
     def __init__(
         self,
