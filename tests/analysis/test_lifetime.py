@@ -113,7 +113,7 @@ def test_wiping_before_every_step_is_having_no_plasticity(model: PlasticA2C, liv
     plain = make_model()
     plain.set_parameters(model.get_parameters())
     with torch.no_grad():
-        plain.policy.core.alpha.zero_()
+        plain.policy.get_parameter("core.alpha").zero_()
     wiped = record(model, lesions=wipe(), keep_traces=True)
     np.testing.assert_array_equal(wiped.positions, record(plain).positions)
     assert not wiped.traces[:-1].any()

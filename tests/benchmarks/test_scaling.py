@@ -1,5 +1,6 @@
 """The model of what several processes cost."""
 
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -22,7 +23,7 @@ def test_the_model_adds_up(scaling: ModuleType) -> None:
     assert scaling.update(machine, 2, 50, 10**6) == pytest.approx(expected)
 
 
-def test_its_table_is_the_one_in_the_docs(scaling: ModuleType, checkout: object) -> None:
+def test_its_table_is_the_one_in_the_docs(scaling: ModuleType, checkout: Path) -> None:
     page = (checkout / "docs" / "scaling.md").read_text(encoding="utf-8")
     for row in scaling.prediction().splitlines()[2:]:
         assert row in page

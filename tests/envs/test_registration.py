@@ -28,10 +28,12 @@ def test_every_id_is_registered_once_and_quietly():
 def test_every_id_makes_a_checked_environment_with_a_card(env_id, made_up):
     env = gym.make(env_id, **made_up.get(env_id, {}))
     check_env(env.unwrapped)
+    card = type(env.unwrapped).__doc__
+    assert card is not None
     for heading in ("Description", "Action Space", "Observation Space", "Rewards", "Starting State"):
-        assert f"## {heading}" in type(env.unwrapped).__doc__
+        assert f"## {heading}" in card
     for heading in ("Episode End", "Information", "Arguments", "Version History"):
-        assert f"## {heading}" in type(env.unwrapped).__doc__
+        assert f"## {heading}" in card
 
 
 @pytest.mark.parametrize(("env_id", "length"), [("PlasticMaze-v0", 10), ("PlasticMazePrevAction-v0", 14)])

@@ -183,7 +183,7 @@ def test_squashed_actions(any_spaces, tmp_path):
     policy_kwargs = {**STRONG, "squash_output": True}
     model = PlasticPPO("MlpPolicy", env, use_sde=True, seed=0, device="cpu", policy_kwargs=policy_kwargs)
     with torch.no_grad():
-        model.policy.action_net.weight.mul_(300)
+        model.policy.get_parameter("action_net.weight").mul_(300)
     agent, agreement = exported(model, tmp_path / "agent.onnx")
     assert agreement.actions < 1e-3
     observation = np.array([[2, -2, 2], [-2, 2, 1]], dtype=np.float32)

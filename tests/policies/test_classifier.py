@@ -142,14 +142,16 @@ def test_an_image_that_comes_up_many_times_is_looked_at_once() -> None:
     features.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     together = features(images)
     together.square().sum().backward()
-    gradient = features.layers[0].weight.grad.clone()
+    weight = features.get_parameter("layers.0.weight")
+    assert weight.grad is not None
+    gradient = weight.grad.clone()
     assert seen == [5]
 
     features.zero_grad()
     one_by_one = torch.stack([features(image.unsqueeze(0))[0] for image in images.flatten(0, 1)])
     one_by_one.square().sum().backward()
     torch.testing.assert_close(together.flatten(0, 1), one_by_one)
-    torch.testing.assert_close(gradient, features.layers[0].weight.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(gradient, weight.grad, rtol=1e-4, atol=1e-4)
     assert gradient.abs().max() > 0.01
 
 

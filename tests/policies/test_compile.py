@@ -5,7 +5,7 @@ import torch
 
 from plastic_rl import PlasticA2C
 from plastic_rl.ops.plastic_rnn import map_state
-from plastic_rl.policies import PlasticRNN
+from plastic_rl.policies import PlasticPolicy, PlasticRNN
 
 pytestmark = pytest.mark.usefixtures("forget_graphs")
 
@@ -58,6 +58,7 @@ def test_a_policy_acts_the_same(options, shared):
     kwargs = {"hidden_size": 6, "share_features_extractor": shared, **options}
     model = PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=8, policy_kwargs=kwargs, seed=0)
     policy = model.policy
+    assert isinstance(policy, PlasticPolicy)
     compiled = torch.compile(policy, backend="aot_eager", fullgraph=True)
     obs, starts = torch.randn(3, 4), torch.tensor([False, True, False])
     state = policy.initial_state(3)
@@ -77,6 +78,6 @@ def test_a_policy_acts_the_same(options, shared):
 def test_a_model_learns_after_its_policy_was_compiled():
     model = PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=8, policy_kwargs={"hidden_size": 6}, seed=0)
     model.policy.compile(backend="aot_eager")
-    before = model.policy.core.w.detach().clone()
+    before = model.policy.get_parameter("core.w").detach().clone()
     model.learn(32)
-    assert not torch.equal(before, model.policy.core.w)
+    assert not torch.equal(before, model.policy.get_parameter("core.w"))

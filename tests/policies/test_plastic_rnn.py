@@ -98,7 +98,7 @@ def test_eta_starts_where_asked_and_stays_in_its_interval():
     layer = PlasticRNN(3, 5, eta=0.3)
     assert layer.eta.item() == pytest.approx(0.3, rel=1e-6)
     with torch.no_grad():
-        layer.eta_logit += 12
+        layer.get_parameter("eta_logit").add_(12)
     assert 0 < layer.eta.item() < 1
     assert PlasticRNN(3, 5, alpha="none").eta is None
     assert PlasticRNN(3, 5, rule="modulated").eta is None

@@ -6,6 +6,7 @@ import torch
 from gymnasium import spaces
 
 from plastic_rl.policies import LSTMNetwork, PlasticRNNNetwork, RNNNetwork
+from plastic_rl.policies.labelled_images import LabelledImages
 
 NETWORKS = [LSTMNetwork, RNNNetwork, PlasticRNNNetwork]
 T, B = 5, 3
@@ -72,6 +73,7 @@ def test_the_baselines_have_the_papers_size() -> None:
 def test_images_go_through_convolutions() -> None:
     space, observations = labelled_images()
     net = RNNNetwork(space, 4, hidden_size=6)
+    assert isinstance(net.inputs, LabelledImages)
     assert net.inputs.features_dim == 64 + 4
     features = net.inputs(at(observations, 0))
     assert torch.equal(features[:, 64:], observations["label"][0])

@@ -241,6 +241,7 @@ def test_pickled_files_are_refused_unless_trusted(tmp_path):
     loaded = PlasticA2C.load(tmp_path / "model.zip", trust=True)
     loaded.evil.close()
     assert (tmp_path / "executed").exists()
+    assert callable(loaded.learning_rate)
     assert loaded.learning_rate(1.0) == 0.01
     assert same(loaded.get_parameters(), model.get_parameters())
 

@@ -15,7 +15,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import nn
 
 import plastic_rl
-from plastic_rl.policies import PlasticRNN
+from plastic_rl.policies import PlasticPolicy, PlasticRNN
 from plastic_rl.tracking.plasticity import (
     PlasticityCallback,
     plastic_modules,
@@ -71,7 +71,8 @@ def learn(model: Any, steps: int, *callbacks: BaseCallback) -> dict[int, dict[st
 
 def test_values_are_those_of_the_network() -> None:
     model = make_model(w_init=1.0, alpha_init=2.0, eta=0.3)
-    w, alpha = (p.detach().double().numpy() for p in (model.policy.core.w, model.policy.core.alpha))
+    parameters = (model.policy.get_parameter(f"core.{name}") for name in ("w", "alpha"))
+    w, alpha = (p.detach().double().numpy() for p in parameters)
     values = plasticity_values(model)
     expected = {
         "plasticity/eta": 0.3,
@@ -89,8 +90,8 @@ def test_signs_do_not_matter_to_sizes() -> None:
     model = make_model(alpha_init=2.0)
     before = plasticity_values(model)
     with torch.no_grad():
-        model.policy.core.alpha[::2] *= -1
-        model.policy.core.w *= -1
+        model.policy.get_parameter("core.alpha")[::2] *= -1
+        model.policy.get_parameter("core.w").neg_()
     assert plasticity_values(model) == before
 
 
@@ -137,7 +138,7 @@ def test_a_critics_own_core_is_recorded_too() -> None:
     for name in ("eta", "alpha_mean", "w_norm", "trace_norm"):
         assert f"plasticity/{name}" in recorded
         assert f"plasticity/critic_core/{name}" in recorded
-    critic = model.policy.critic_core.w.detach().numpy()
+    critic = model.policy.get_parameter("critic_core.w").detach().numpy()
     assert recorded["plasticity/critic_core/w_norm"] != recorded["plasticity/w_norm"]
     assert plasticity_values(model)["plasticity/critic_core/w_norm"] == pytest.approx(np.linalg.norm(critic))
 
@@ -154,12 +155,13 @@ class PlasticExtractor(FlattenExtractor):
 def test_a_trace_stands_under_its_own_network(shared: bool) -> None:
     options = {"features_extractor_class": PlasticExtractor, "share_features_extractor": shared}
     model = make_model(**options)
+    assert isinstance(model.policy, PlasticPolicy)
     model._state = model.policy.initial_state(1)
     model._state.actor.trace.fill_(1.0)
     if not shared:
         model._state.critic.trace.fill_(2.0)
     values = plasticity_values(model)
-    n = model.policy.core.w.shape[0]
+    n = len(model.policy.get_parameter("core.w"))
     norms = {key: value for key, value in values.items() if key.endswith("trace_norm")}
     expected = {"plasticity/core/trace_norm": float(n)}
     if not shared:
@@ -193,7 +195,7 @@ def test_any_module_with_w_and_alpha_is_plastic() -> None:
 def test_pictures_show_sign_and_size() -> None:
     model = make_model(hidden_size=2)
     with torch.no_grad():
-        model.policy.core.alpha.copy_(torch.tensor([[0.0, 3.0], [-3.0, 1.5]]))
+        model.policy.get_parameter("core.alpha").copy_(torch.tensor([[0.0, 3.0], [-3.0, 1.5]]))
     images = plasticity_images(model)
     assert set(images) == PICTURES
     signed, size = (
@@ -206,7 +208,7 @@ def test_pictures_show_sign_and_size() -> None:
     brightness = size.sum(axis=-1)
     assert brightness[0, 0] < brightness[1, 1] < brightness[0, 1] == brightness[1, 0]
     with torch.no_grad():
-        model.policy.core.alpha.zero_()
+        model.policy.get_parameter("core.alpha").zero_()
     assert len(np.unique(plasticity_images(model)["plasticity/alpha"].reshape(-1, 3), axis=0)) == 1
 
 

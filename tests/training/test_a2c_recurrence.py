@@ -66,7 +66,7 @@ def make(policy=PlasticPolicy, n_envs=3, n_steps=11, length=7, truncate=False, *
     policy_kwargs = {**STRONG, **kwargs.pop("policy_kwargs", {})}
     model = PlasticA2C(policy, env, n_steps=n_steps, seed=0, policy_kwargs=policy_kwargs, **kwargs)
     with torch.no_grad():  # SB3 starts the action head near zero: make actions depend on the memory
-        model.policy.action_net.weight.mul_(100)
+        model.policy.get_parameter("action_net.weight").mul_(100)
     return model
 
 
@@ -334,11 +334,14 @@ def test_a_stopped_run_goes_on_where_it_stopped():
 @pytest.mark.parametrize("policy", [PlasticPolicy, OwnForward])
 def test_a_new_learn_starts_from_fresh_episodes(policy):
     class FirstValues(BaseCallback):
+        model: PlasticA2C
+
         def _on_step(self):
             return True
 
         def _on_rollout_end(self):
             obs = torch.tensor(self.model.rollout_buffer.observations[0])
+            assert isinstance(self.model.policy, PlasticPolicy)
             with torch.no_grad():
                 fresh = self.model.policy.predict_values(obs).flatten().numpy()
             np.testing.assert_allclose(self.model.rollout_buffer.values[0], fresh, rtol=1e-4, atol=1e-6)

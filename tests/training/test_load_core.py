@@ -7,7 +7,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from plastic_rl import PlasticA2C
+from plastic_rl import PlasticA2C, PlasticPolicy
 
 CORE = {"core.w", "core.alpha", "core.eta_logit"}
 KWARGS = {"hidden_size": 8, "eta": 0.3}
@@ -58,6 +58,8 @@ def test_after_training_the_moments_and_the_memory_start_anew(saved, use_rms_pro
 class LoadAtRolloutEnd(BaseCallback):
     """Loads the core between a rollout and its update, and keeps what the update must then see."""
 
+    model: PlasticA2C
+
     def __init__(self, path):
         super().__init__()
         self.path = path
@@ -72,6 +74,7 @@ class LoadAtRolloutEnd(BaseCallback):
         actions = torch.as_tensor(buffer.actions).flatten().long()
         starts = torch.as_tensor(buffer.episode_starts).bool()
         policy = self.model.policy
+        assert isinstance(policy, PlasticPolicy)
         with torch.no_grad():
             values, _, _ = policy.evaluate_actions(obs, actions, policy.initial_state(1), starts)
         returns = torch.as_tensor(buffer.returns).flatten()

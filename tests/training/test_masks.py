@@ -175,6 +175,7 @@ def test_a_masked_distribution_is_the_plain_one_among_what_is_allowed(kind):
     env = ENVS[kind]()
     model = PlasticA2C("MlpPolicy", env, policy_kwargs=SMALL, seed=0)
     space = env.action_space
+    assert isinstance(model.policy, PlasticPolicy)
     distribution = model.policy.action_distribution(torch.randn(1, 8))
     all_allowed = torch.ones(1, len(env.action_masks()), dtype=torch.bool)
     masked = mask_distribution(distribution, space, all_allowed)

@@ -15,6 +15,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from plastic_rl.envs import Episodes, EpisodicTaskEnv
+from plastic_rl.policies import Autoassociator
 from plastic_rl.training.supervised import SupervisedMetaLearner
 
 LENGTH = 7
@@ -298,7 +299,10 @@ def test_it_logs(tmp_path: Path) -> None:
     recent = list(model.ep_info_buffer)
     assert row["rollout/ep_rew_mean"] == pytest.approx(np.mean([info["r"] for info in recent]))
     assert row["rollout/wrong_mean"] == pytest.approx(np.mean([info["wrong"] for info in recent]))
-    assert row["train/eta"] == pytest.approx(model.policy.network.eta.item())
+    network = model.policy.network
+    assert isinstance(network, Autoassociator)
+    assert network.eta is not None
+    assert row["train/eta"] == pytest.approx(network.eta.item())
     assert row["train/learning_rate"] == 0.01
     assert row["train/loss"] > 0
     assert row["train/grad_norm"] > 0

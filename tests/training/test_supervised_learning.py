@@ -27,8 +27,8 @@ class Errors(BaseCallback):
 def test_patterns_of_1000_bits_are_remembered_after_100_episodes() -> None:
     env = EpisodicTaskEnv(PatternMemoryTask())
     model = SupervisedMetaLearner(env=env, seed=0, device="cpu", **hyperparams(ENV))
-    connections = model.policy.network.connections
-    assert connections.w.numel() + connections.alpha.numel() == 2_004_002
+    w, alpha = (model.policy.network.get_parameter(f"connections.{name}") for name in ("w", "alpha"))
+    assert w.numel() + alpha.numel() == 2_004_002
     before = evaluate_episodes(model, env, 10, batch_size=5, seed=1)["bit_error"]
     assert 0.45 < before.mean < 0.55
     model.learn(100 * env.task.episode_length)

@@ -64,6 +64,8 @@ def test_training_goes_on_from_a_saved_agent(trained: Path, zoo: ModuleType) -> 
     after = PlasticA2C.load("resumed/plastic_a2c/PlasticMaze-v0_1/PlasticMaze-v0.zip", device="cpu")
     assert after._n_updates == before._n_updates + 1
     shipped = load_config("PlasticMaze-v0", "plastic_a2c").kwargs()["learning_rate"](0.3)
+    assert callable(after.learning_rate)
+    assert callable(before.learning_rate)
     assert after.learning_rate(0.3) == before.learning_rate(0.3) == pytest.approx(shipped)
 
 

@@ -138,8 +138,8 @@ def test_search_times_end_where_the_median_is_unknown() -> None:
 def test_plastic_matrices_and_their_pictures(tmp_path: Path) -> None:
     policy = PlasticA2C("MlpPolicy", "PlasticMaze-v0", device="cpu", policy_kwargs={"hidden_size": 7}).policy
     matrices = plots.plastic_matrices(policy)
-    np.testing.assert_array_equal(matrices["alpha"], policy.core.alpha.detach().numpy())
-    np.testing.assert_array_equal(matrices["w"], policy.core.w.detach().numpy())
+    for name in ("alpha", "w"):
+        np.testing.assert_array_equal(matrices[name], policy.get_parameter(f"core.{name}").detach().numpy())
     plots.weight_matrices(matrices, tmp_path / "matrices.png", np.arange(7)[::-1], "a title")
     assert in_file(tmp_path / "matrices.png")
     kwargs = {"hidden_size": 7, "alpha": "homogeneous"}

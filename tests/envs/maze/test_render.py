@@ -76,7 +76,7 @@ def test_environment_draws_its_episode():
     total = 0.0
     for action in np.random.default_rng(0).integers(4, size=100):
         _, reward, _, _, info = env.step(action)
-        total += reward
+        total += float(reward)
         frame = env.render()
         assert squares_showing(frame, BLUE) == {info["position"]}
         assert squares_showing(frame, ORANGE) == {info["goal"]}

@@ -34,7 +34,7 @@ def test_the_oracle_scores_what_it_should():
         total, truncated = 0.0, False
         while not truncated:
             _, reward, _, truncated, info = env.step(best[info["goal"], info["position"]])
-            total += reward
+            total += float(reward)
         returns.append(total)
         assert total == 10 * info["hits"]
     assert np.mean(returns) > 395

@@ -50,7 +50,7 @@ def play(player, n_lifetimes, seed=0, **arguments):
         while not terminated:
             asked += "target" in info
             observation, reward, terminated, _, info = env.step(agent(observation, info))
-            total += reward
+            total += float(reward)
         returns.append(total)
         questions.append(asked)
     return np.array(returns), np.array(questions)

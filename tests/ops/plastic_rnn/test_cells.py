@@ -130,16 +130,19 @@ def test_without_plasticity_it_is_the_layer_of_torch(cell, dtype):
     n, features = 5, torch.randn(9, 2, 3, dtype=dtype)
     theirs = (torch.nn.GRU if cell == "gru" else torch.nn.LSTM)(3, n).to(dtype)
     ours = PlasticRNN(3, n, cell=cell, alpha="none").to(dtype)
-    recurrent, bias = theirs.weight_hh_l0.t(), theirs.bias_ih_l0 + theirs.bias_hh_l0
+    weight_ih, weight_hh, bias_ih, bias_hh = (
+        theirs.get_parameter(f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    recurrent, bias = weight_hh.t(), bias_ih + bias_hh
     blocks = {"gru": [0, 1], "lstm": [0, 1, 3]}[cell]
     columns = torch.cat([torch.arange(k * n, (k + 1) * n) for k in blocks])
     with torch.no_grad():
-        ours.drive.weight.copy_(theirs.weight_ih_l0)
+        ours.drive.weight.copy_(weight_ih)
         ours.w_gates.copy_(recurrent[:, columns])
         ours.w.copy_(recurrent[:, 2 * n : 3 * n])
         if cell == "gru":
-            ours.b_u.copy_(theirs.bias_hh_l0[2 * n :])
-            bias[2 * n :] = theirs.bias_ih_l0[2 * n :]
+            ours.b_u.copy_(bias_hh[2 * n :])
+            bias[2 * n :] = bias_ih[2 * n :]
         ours.drive.bias.copy_(bias)
     state = PlasticState(torch.randn(2, n, dtype=dtype), torch.zeros(2, 0, 0, dtype=dtype))
     given = state.hidden[None]
@@ -155,8 +158,9 @@ def test_without_plasticity_it_is_the_layer_of_torch(cell, dtype):
     up = torch.randn_like(y)
     (y * up).sum().backward()
     (expected * up).sum().backward()
-    torch.testing.assert_close(ours.w_gates.grad, theirs.weight_hh_l0.grad.t()[:, columns], rtol=0, atol=3e-5)
-    torch.testing.assert_close(ours.drive.weight.grad, theirs.weight_ih_l0.grad, rtol=0, atol=3e-5)
+    assert weight_hh.grad is not None
+    torch.testing.assert_close(ours.w_gates.grad, weight_hh.grad.t()[:, columns], rtol=0, atol=3e-5)
+    torch.testing.assert_close(ours.drive.weight.grad, weight_ih.grad, rtol=0, atol=3e-5)
 
 
 @pytest.mark.pairwise
