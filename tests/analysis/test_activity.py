@@ -152,6 +152,7 @@ def test_infos_traces_of_some_units_and_what_is_left_out():
     assert np.isnan(targets).any()
     assert not np.isnan(targets).all()
     whole = record_activity(model, "PlasticPairs-v0", 3, env_kwargs={"n_pairs": 2}, keep=[], trace_every=3)
+    assert whole.traces is not None
     np.testing.assert_array_equal(activity.traces, whole.traces[:, [5, 0]][:, :, [5, 0]])
 
 

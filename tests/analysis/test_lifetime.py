@@ -33,6 +33,18 @@ def lives(model: PlasticA2C) -> Lifetimes:
     return record(model, keep_traces=True)
 
 
+def traces(lives: Lifetimes) -> np.ndarray:
+    """The traces of lifetimes that were recorded with them."""
+    assert lives.traces is not None
+    return lives.traces
+
+
+def positions(lives: Lifetimes) -> np.ndarray:
+    """Where the agent was in lifetimes in a maze."""
+    assert lives.positions is not None
+    return lives.positions
+
+
 def made_up() -> Lifetimes:
     """Three lifetimes: hits after 2, 3 and 6 steps; one that ends after 4 steps; one without a hit."""
     rewards = np.zeros((6, 3))
@@ -88,18 +100,20 @@ def test_the_same_seed_gives_the_same_lifetimes(model: PlasticA2C, lives: Lifeti
 def test_batches_make_different_lifetimes_of_the_right_number(model: PlasticA2C) -> None:
     lives = record(model, episodes=10, batch=4)
     assert lives.rewards.shape == (60, 10)
-    assert lives.positions.shape == (61, 10, 2)
-    assert not np.array_equal(lives.positions[:, :4], lives.positions[:, 4:8])
+    places = positions(lives)
+    assert places.shape == (61, 10, 2)
+    assert not np.array_equal(places[:, :4], places[:, 4:8])
     neighbour = record(model, episodes=4, seed=4)
-    assert not np.array_equal(neighbour.positions, lives.positions[:, 4:8])
+    assert not np.array_equal(positions(neighbour), places[:, 4:8])
 
 
 def test_traces_follow_hebbs_rule(model: PlasticA2C, lives: Lifetimes) -> None:
-    assert lives.traces.shape == (61, 12, 7, 7)
-    assert not lives.traces[0].any()
-    assert np.abs(lives.traces[-1]).mean() > 0.01
+    trace = traces(lives)
+    assert trace.shape == (61, 12, 7, 7)
+    assert not trace[0].any()
+    assert np.abs(trace[-1]).mean() > 0.01
     # H_{t+1} - (1 - eta) H_t = eta y_{t-1} y_t: a matrix of rank one.
-    added = lives.traces[1:] - 0.8 * lives.traces[:-1]
+    added = trace[1:] - 0.8 * trace[:-1]
     size = np.linalg.svd(added, compute_uv=False)
     assert size[1:, :, 0].mean() > 0.1
     assert size[..., 1].max() < 1e-5
@@ -116,7 +130,7 @@ def test_wiping_before_every_step_is_having_no_plasticity(model: PlasticA2C, liv
         plain.policy.get_parameter("core.alpha").zero_()
     wiped = record(model, lesions=wipe(), keep_traces=True)
     np.testing.assert_array_equal(wiped.positions, record(plain).positions)
-    assert not wiped.traces[:-1].any()
+    assert not traces(wiped)[:-1].any()
     assert not np.array_equal(wiped.positions, lives.positions)
     # The problems stay the same.
     np.testing.assert_array_equal(wiped.goals, lives.goals)
@@ -124,11 +138,11 @@ def test_wiping_before_every_step_is_having_no_plasticity(model: PlasticA2C, liv
 
 @pytest.mark.parametrize("effect", ["freeze", "wipe", "wipe_once"])
 def test_a_lesion_at_a_step(effect: Any, model: PlasticA2C, lives: Lifetimes) -> None:
-    changed = record(model, lesions=Lesion(effect, 20), keep_traces=True)
-    np.testing.assert_array_equal(changed.traces[:20], lives.traces[:20])
-    after = changed.traces[20:-1]
+    changed = traces(record(model, lesions=Lesion(effect, 20), keep_traces=True))
+    np.testing.assert_array_equal(changed[:20], traces(lives)[:20])
+    after = changed[20:-1]
     if effect == "freeze":
-        np.testing.assert_array_equal(after, np.broadcast_to(lives.traces[20], after.shape))
+        np.testing.assert_array_equal(after, np.broadcast_to(traces(lives)[20], after.shape))
     else:
         assert not after[0].any()
         assert after[1:].any() == (effect == "wipe_once")
@@ -141,10 +155,10 @@ def test_a_lesion_after_the_first_hit(delay: int, model: PlasticA2C, lives: Life
     early = 0
     for i, hit in enumerate(lives.first_hits):
         begin = min(hit + 1 + delay, 60)
-        np.testing.assert_array_equal(changed.traces[:begin, i], lives.traces[:begin, i])
-        frozen = changed.traces[begin:-1, i]
+        np.testing.assert_array_equal(traces(changed)[:begin, i], traces(lives)[:begin, i])
+        frozen = traces(changed)[begin:-1, i]
         np.testing.assert_array_equal(
-            frozen, np.broadcast_to(lives.traces[begin, i] if len(frozen) else 0, frozen.shape)
+            frozen, np.broadcast_to(traces(lives)[begin, i] if len(frozen) else 0, frozen.shape)
         )
         early += begin < 50
     assert early >= 3
@@ -166,6 +180,7 @@ def test_shorter_lifetimes_are_filled_up_with_nan() -> None:
 
 def test_frames_show_every_step_of_the_lifetime(model: PlasticA2C) -> None:
     lives = record(model, episodes=1, keep_frames=True)
+    assert lives.frames is not None
     assert len(lives.frames) == len(lives.rewards)
     assert lives.frames[0].shape == (384, 352, 3)
     assert not np.array_equal(lives.frames[0], lives.frames[-1])

@@ -164,6 +164,7 @@ def test_parts_of_dictionaries_are_normalized_by_name(tmp_path):
     for other in (again, normalized_like(env, DummyVecEnv([Two]))):
         other.seed(1)
         obs = other.reset()
+        assert isinstance(obs, dict)
         assert np.abs(obs["far"]).max() <= 3
         assert obs["bit"] == 1
         np.testing.assert_array_equal(other.obs_rms["far"].mean, env.obs_rms["far"].mean)

@@ -70,6 +70,7 @@ def test_what_is_missing_is_trained_and_what_fails_is_named(file, capsys):
     assert record.condition == missing.condition
     assert record.hyperparams == missing.config.hyperparams
     result = missing.result()
+    assert result is not None
     assert result["steps"] == 240
     assert result["processor_seconds"] > 0.1
     assert set(result["measures"]) == {"return"}

@@ -278,6 +278,7 @@ def test_the_baselines(tmp_path):
         actions, own = lstm.predict(observation[t], own, starts, deterministic=True)
         chosen, state = agent.predict(observation[t], state, starts)
         assert (actions == chosen).all()
+        assert own is not None
         np.testing.assert_allclose(state["cell"].transpose(1, 0, 2), own[1], atol=1e-6)
         assert state["critic_hidden"].shape == (3, 2, 256)
 

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from plastic_rl.runs.plain_data import read_plain, write_plain
 
-VALUE = {
+VALUE: dict[str, Any] = {
     "numbers": [0, -3, 2**127 + 1, 0.1, -math.inf, True, False, None],
     "text": "é\n",
     "tuples": (1, (2, [3]), ()),

@@ -222,6 +222,8 @@ def test_a_shipped_agent_is_well_trained_and_scores_as_stored(env_id: str) -> No
     with zipfile.ZipFile(pretrained.FOLDER / f"{env_id}.zip") as archive:
         assert all(name.endswith((".json", ".safetensors")) for name in archive.namelist())
     record = pretrained.read_record(env_id)
+    assert record.score is not None
+    assert record.original is not None
     assert record.score["mean_return"] > WELL_TRAINED[env_id]
     assert record.score["mean_return"] > 0.97 * record.original["mean_return"]
     model = plastic_rl.load_pretrained(env_id, device="cpu")

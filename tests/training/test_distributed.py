@@ -17,7 +17,7 @@ from plastic_rl.training.distributed import Processes, join
 RANKS = Path(__file__).with_name("ranks.py")
 TRAININGS = ("a2c", "ppo", "supervised")
 # Sums of 32-bit numbers in another order.
-ROUNDING = {"rtol": 1e-3, "atol": 1e-6}
+RTOL, ATOL = 1e-3, 1e-6
 
 
 def free_port() -> int:
@@ -56,7 +56,7 @@ def test_two_processes_learn_what_one_does(results, what):
     alone, first, second = (np.load(results / f"{what}_{name}.npz") for name in ("1_0", "2_0", "2_1"))
     assert set(alone.files) == set(first.files) == set(second.files)
     for name in alone.files:
-        np.testing.assert_allclose(first[name], alone[name], err_msg=name, **ROUNDING)
+        np.testing.assert_allclose(first[name], alone[name], err_msg=name, rtol=RTOL, atol=ATOL)
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
     assert len(alone["returns"]) > 10
     assert np.ptp(alone["returns"]) > 0.01

@@ -144,6 +144,7 @@ def test_the_real_envpool():
     lengths = []
     for _ in range(300):
         observations, rewards, dones, infos = env.step(np.zeros(5, dtype=np.int64))
+        assert isinstance(observations, np.ndarray)
         assert (rewards == 1).all()
         for i in np.flatnonzero(dones):
             lengths.append(infos[i]["episode"]["l"])

@@ -218,6 +218,7 @@ class Biased(First):
 
     def sample_episodes(self, batch: int, rng: np.random.Generator, *, first: int | None = None) -> Episodes:
         classes = super().sample_episodes(batch, rng).observations
+        assert isinstance(classes, np.ndarray)
         if first is not None:
             classes[0] = first
         return Episodes(classes, 10 + classes[0])

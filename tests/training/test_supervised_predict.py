@@ -133,6 +133,7 @@ def test_one_observation_at_a_time(task: type, policy: str, policy_kwargs: dict)
 def test_an_episode_start_forgets_one_row_only() -> None:
     model = learner(Completion(), policy_kwargs={"eta": 0.3, "alpha_init": 0.5, "w_init": 0.5})
     episodes = Completion().sample_episodes(2, np.random.default_rng(2)).observations
+    assert isinstance(episodes, np.ndarray)
     state = None
     for seen in episodes[:4]:
         _, state = model.predict(seen, state)
@@ -198,8 +199,9 @@ def test_the_policy_can_be_saved_alone(tmp_path: Path) -> None:
     model = learner(Completion(), policy_kwargs={"alpha": "homogeneous", "alpha_init": 0.2})
     model.policy.save(tmp_path / "policy.pth")
     policy = AutoassociatorPolicy.load(tmp_path / "policy.pth", device="cpu")
-    seen = Completion().sample_episodes(3, np.random.default_rng(0)).observations[-1]
-    np.testing.assert_array_equal(policy.predict(seen)[0], model.predict(seen)[0])
+    seen = Completion().sample_episodes(3, np.random.default_rng(0)).observations
+    assert isinstance(seen, np.ndarray)
+    np.testing.assert_array_equal(policy.predict(seen[-1])[0], model.predict(seen[-1])[0])
 
 
 def test_answers_stay_within_the_action_space() -> None:

@@ -161,7 +161,8 @@ def test_final_observations_as_batches(kind):
     venv.reset()
     venv.step(np.zeros(2, int))
     observations, _, dones, infos = venv.step(np.zeros(2, int))
-    felt = observations["felt"] if kind == "dict" else observations
+    assert isinstance(observations, dict) == (kind == "dict")
+    felt = observations["felt"] if isinstance(observations, dict) else observations
     last = infos[1]["terminal_observation"]
     np.testing.assert_array_equal(felt, [[2, 2, 2], [0, 0, 0]])
     np.testing.assert_array_equal(last["felt"] if kind == "dict" else last, [1, 1, 1])
@@ -294,15 +295,19 @@ def test_wrappers_without_memory_go_with_resets_at_the_next_step():
     shaped = vector_wrappers.ReshapeObservation(doubled, (3, 1))
     ours = GymnasiumVecEnv(vector_wrappers.TransformReward(shaped, lambda reward: reward / 2))
     theirs = DummyVecEnv([Walk, Walk])
-    assert_same(ours.reset(), 2 * theirs.reset()[..., None])
+    first = theirs.reset()
+    assert isinstance(first, np.ndarray)
+    assert_same(ours.reset(), 2 * first[..., None])
     rng = np.random.default_rng(0)
     ended = 0
     for _ in range(40):
         actions = rng.choice(3, size=2, p=[0.6, 0.3, 0.1])
-        (obs, rewards, dones, infos), wanted = ours.step(actions), theirs.step(actions)
-        assert_same((obs, rewards, dones), (2 * wanted[0][..., None], wanted[1] / 2, wanted[2]))
+        obs, rewards, dones, infos = ours.step(actions)
+        wanted, wanted_rewards, wanted_dones, wanted_infos = theirs.step(actions)
+        assert isinstance(wanted, np.ndarray)
+        assert_same((obs, rewards, dones), (2 * wanted[..., None], wanted_rewards / 2, wanted_dones))
         for i in np.flatnonzero(dones):
-            last = wanted[3][i]["terminal_observation"]
+            last = wanted_infos[i]["terminal_observation"]
             assert_same(infos[i]["terminal_observation"], 2 * last[..., None])
             ended += 1
     assert ended > 5

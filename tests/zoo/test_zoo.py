@@ -183,7 +183,7 @@ def test_plots_show_training_and_evaluation(
     names = ["-a", "plastic_a2c", "-e", "PlasticMaze-v0", "-f", "logs"]
     assert zoo.main(["plot_train", *names, "-w", "2"]) == 0
     (line,) = shown[0].get_lines()
-    assert line.get_xdata()[-1] == 80
+    assert np.asarray(line.get_xdata())[-1] == 80
     # The figure made of a file compares runs: with a single one RL-Zoo has nothing to draw.
     assert zoo.main(["train", *TINY, "-n", "80", "--eval-freq", "40"]) == 0
     assert zoo.main(["all_plots", *names, "--no-display", "--no-million", "-o", "results"]) == 0

@@ -51,7 +51,9 @@ def experiment(zoo: ModuleType) -> Iterator[Experiment]:
         arguments = argparse.Namespace(algo=algo, env=env_id)
         options = {"eval_freq": -1, "log_interval": -1, "device": "cpu", "verbose": 0, **options}
         manager = train.ExperimentManager(arguments, algo, env_id, "logs", **options)
-        made.append((manager, manager.setup_experiment()[0]))
+        ready = manager.setup_experiment()
+        assert ready is not None
+        made.append((manager, ready[0]))
         return made[-1]
 
     yield make

@@ -91,6 +91,7 @@ def test_frames_are_the_callers_own():
     env = PlasticMazeEnv(render_mode="rgb_array")
     env.reset(seed=0)
     frame = env.render()
+    assert isinstance(frame, np.ndarray)
     kept = frame.copy()
     frame[:] = 0
     np.testing.assert_array_equal(env.render(), kept)

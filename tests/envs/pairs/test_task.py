@@ -23,6 +23,7 @@ def test_an_episode_is_the_environments_up_to_the_first_answer(arguments):
         observations.append(observation)
     episodes = task.sample_episodes(1, np.random.Generator(np.random.PCG64(3)))
     assert len(observations) == task.episode_length
+    assert isinstance(episodes.observations, np.ndarray)
     np.testing.assert_array_equal(episodes.observations[:, 0], observations)
     assert episodes.targets.tolist() == [info["target"]]
 
@@ -31,6 +32,7 @@ def test_an_episode_is_the_environments_up_to_the_first_answer(arguments):
 def test_every_pair_may_be_asked_for(arguments):
     task = PairsTask(**arguments)
     episodes = task.sample_episodes(2000, np.random.default_rng(0))
+    assert isinstance(episodes.observations, np.ndarray)
     shown = episodes.observations[: 2 * task.n_pairs : 2, :, : task.cue_size]
     cue = episodes.observations[-1 if arguments.get("answer_delay") == 0 else -2, :, : task.cue_size]
     asked = (shown == cue).all(axis=2)

@@ -19,6 +19,7 @@ def test_make_vec_env_takes_the_batch():
         info["terminal_observation"][-1] == reward for info, reward in zip(infos, rewards, strict=True)
     )
     assert not any(info["TimeLimit.truncated"] for info in infos)
+    assert isinstance(observations, np.ndarray)
     assert observations[:, :16].all()
 
 

@@ -51,6 +51,7 @@ def easy_data():
 def test_the_papers_numbers_are_the_default():
     images = np.zeros((1623, 20, 31, 31), np.uint8)
     env = gym.make("PlasticOmniglot-v0", data=images)
+    assert isinstance(env.observation_space, gym.spaces.Dict)
     assert env.observation_space["image"] == gym.spaces.Box(0, 1, (961,), np.float32)
     assert env.observation_space["label"] == gym.spaces.Box(0, 1, (5,), np.float32)
     assert env.action_space == gym.spaces.Discrete(5)

@@ -149,12 +149,20 @@ def test_seeds_and_pictures(tasks):
     targets = [batch.reset(seed=seed)[1]["target"] for seed in (1, 1, 2)]
     np.testing.assert_array_equal(targets[0], targets[1])
     assert (targets[0] != targets[2]).any()
-    single._episode = Episodes(batch._episodes.observations[:, 1:], batch._episodes.targets[1:])
+    observations = batch._episodes.observations
+    assert isinstance(observations, np.ndarray)
+    single._episode = Episodes(observations[:, 1:], batch._episodes.targets[1:])
+
+    def second_picture() -> np.ndarray:
+        pictures = batch.render()
+        assert pictures is not None
+        return pictures[1]
+
     for _ in range(tasks["pattern"].episode_length - 1):
-        np.testing.assert_array_equal(batch.render()[1], single.render())
+        np.testing.assert_array_equal(second_picture(), single.render())
         batch.step(np.full((2, 6), 0.5))
         single.step(np.full(6, 0.5))
-    np.testing.assert_array_equal(batch.render()[1], single.render())
+    np.testing.assert_array_equal(second_picture(), single.render())
 
 
 def test_returned_arrays_are_the_callers(assert_same, tasks):

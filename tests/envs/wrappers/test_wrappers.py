@@ -163,6 +163,7 @@ def test_actions_are_encoded(action_space, action, expected):
 
 def test_an_image_is_kept_and_gets_neighbours():
     env = PreviousActionReward(Steps(observation="image"))
+    assert isinstance(env.observation_space, spaces.Dict)
     assert env.observation_space["observation"] == IMAGE
     observations, _, _, _ = play(env, [1])
     plain, _, _, _ = play(Steps(observation="image"), [1])
@@ -174,6 +175,7 @@ def test_an_image_is_kept_and_gets_neighbours():
 
 def test_a_dict_gets_keys():
     env = PreviousActionReward(Steps(observation="dict"))
+    assert isinstance(env.observation_space, spaces.Dict)
     assert list(env.observation_space) == [
         "image", "previous_action", "previous_done", "previous_reward", "vector"
     ]  # fmt: skip

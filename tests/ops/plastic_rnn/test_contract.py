@@ -1,5 +1,7 @@
 """What the operator promises beside the numbers: chaining, resets, the step form, threads, memory layouts."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -220,7 +222,7 @@ def test_no_number_comes_from_fresh_memory(make_problem, monkeypatch, rule, alph
             result.fill(np.nan)
         return result
 
-    def poisoned_tensor(*args: object, **kwargs: object) -> torch.Tensor:
+    def poisoned_tensor(*args: Any, **kwargs: Any) -> torch.Tensor:
         result = torch_empty(*args, **kwargs)
         return result.fill_(torch.nan) if result.is_floating_point() else result
 
