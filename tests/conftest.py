@@ -53,12 +53,12 @@ def compiled_kernels(request: pytest.FixtureRequest) -> None:
         kinds = kinds[:2]
     with torch.random.fork_rng():
         for cell, rule, alpha in kinds:
-            kwargs = {"cell": cell, "rule": rule, "alpha": alpha}
-            core = PlasticRNN(2, 3, **kwargs)
+            kind = {"cell": cell, "rule": rule, "alpha": alpha}
+            core = PlasticRNN(2, 3, **kind)
             y, _ = core(torch.ones(2, 1, 2), core.initial_state(1))
             y.sum().backward()
             core.step(torch.ones(1, 2), core.initial_state(1))
-            kwargs["hidden_size"] = 3
+            kwargs = {**kind, "hidden_size": 3}
             PlasticA2C("MlpPolicy", "CartPole-v1", n_steps=4, device="cpu", policy_kwargs=kwargs).learn(8)
 
 

@@ -29,7 +29,7 @@ class Far(gym.Env):
     """Observations around 1000, which tells those that are shown as they are."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
-    observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    observation_space: spaces.Space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
     action_space = spaces.Discrete(2)
 
     def __init__(self, render_mode=None):

@@ -38,6 +38,7 @@ def play(env, steps: int, seed: int, single: bool) -> list:
     rng = np.random.default_rng(seed)
     space = env.action_space
     seen = []
+    action: np.ndarray | int
     for _ in range(steps):
         if isinstance(space, gym.spaces.Box):
             action = rng.uniform(-1, 1, space.shape).astype(space.dtype)

@@ -175,7 +175,7 @@ def test_subclasses_may_build_their_own_layers_after_the_core():
 
     class Custom(PlasticPolicy):
         def _build_mlp_extractor(self):
-            self.mlp_extractor = OneLayer()
+            self.mlp_extractor = OneLayer()  # type: ignore[assignment]  # as SB3's documentation does
 
     assert make(policy_class=Custom).predict_values(torch.zeros(2, 3)).shape == (2, 1)
 

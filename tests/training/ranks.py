@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def same_minibatches_for_all_ranks() -> None:
         index = torch.arange(self.n_envs)
         return [self.environments(index[index % n_groups == k]) for k in range(n_groups)]
 
-    Rollout.split = split
+    mock.patch.object(Rollout, "split", split).start()
 
 
 class Rows(BaseCallback):

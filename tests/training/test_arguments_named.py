@@ -128,11 +128,11 @@ def test_spaces_that_start_elsewhere(any_spaces, observation_space, action_space
 
 def images(size, as_part):
     env = FakeImageEnv(screen_height=size, screen_width=40, n_channels=1)
-    if as_part:
-        env = gym.wrappers.TransformObservation(
-            env, lambda obs: {"seen": obs}, spaces.Dict(seen=env.observation_space)
-        )
-    return env
+    if not as_part:
+        return env
+    return gym.wrappers.TransformObservation(
+        env, lambda obs: {"seen": obs}, spaces.Dict(seen=env.observation_space)
+    )
 
 
 @pytest.mark.parametrize("as_part", [False, True])

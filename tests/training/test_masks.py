@@ -91,9 +91,9 @@ def test_masks_come_from_other_processes_and_batches():
     batch = gym.vector.SyncVectorEnv(
         [lambda: Strict(ENVS["discrete"]())] * 3, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP
     )
-    model = PlasticPPO("MlpPolicy", GymnasiumVecEnv(Batch(batch)), n_steps=8, policy_kwargs=SMALL)
-    model.learn(96)
-    assert model._masks.kept.sum() == 8 * 3 * 5
+    ppo = PlasticPPO("MlpPolicy", GymnasiumVecEnv(Batch(batch)), n_steps=8, policy_kwargs=SMALL)
+    ppo.learn(96)
+    assert ppo._masks.kept.sum() == 8 * 3 * 5
 
 
 class Lock(gym.Env):

@@ -51,7 +51,6 @@ def test_large_cores_learn_more_slowly(hidden_size, scale, tmp_path):
     model = PlasticA2C(
         "MlpPolicy", env, learning_rate=lambda left: 0.01 * left, policy_kwargs={"hidden_size": hidden_size}
     )
-    model._logger = None
     model.learn(5)
     lr = 0.01 * model._current_progress_remaining
     assert learning_rates(model) == pytest.approx({False: lr, True: lr * scale})

@@ -69,7 +69,7 @@ def pickled_statistics(run: Path, mark: Path) -> None:
 
 def pickled_model(run: Path, mark: Path) -> None:
     model = PlasticA2C("MlpPolicy", NAME, **SMALL)
-    model.ep_info_buffer = Mark(mark)
+    model.ep_info_buffer = Mark(mark)  # type: ignore[assignment]
     BaseAlgorithm.save(model, run.parent / NAME)
 
 

@@ -89,7 +89,7 @@ def give(env, lives):
 
 
 @pytest.mark.parametrize("options", VARIANTS)
-def test_every_row_of_a_batch_obeys_the_single_environments_rules(options):
+def test_every_row_of_a_batch_obeys_the_single_environments_rules(options, monkeypatch):
     batch = PlasticTargetDiscoveryVectorEnv(4, **options)
     begun: list[list[Lifetimes]] = [[] for _ in range(4)]
     draw, begin = batch._rules.draw, batch._begin
@@ -106,14 +106,15 @@ def test_every_row_of_a_batch_obeys_the_single_environments_rules(options):
         starting[:] = which
         begin(which)
 
-    batch._rules.draw, batch._begin = drawn, beginning
+    monkeypatch.setattr(batch._rules, "draw", drawn)
+    monkeypatch.setattr(batch, "_begin", beginning)
     rng = np.random.default_rng(1)
     steps = 2 * batch._rules.length + 7
     actions = rng.integers(2, size=(steps, 4))
     observations, infos = batch.reset(seed=0)
     # Out of step with one another.
     masks = {3: [True, False, False, True]}
-    record = [(observations, None, None, infos)]
+    record: list[tuple] = [(observations, None, None, infos)]
     for t in range(steps):
         observations, rewards, terminated, _, infos = batch.step(actions[t])
         record.append((observations, rewards, terminated, infos))

@@ -57,7 +57,8 @@ def test_every_trajectory_obeys_the_single_environments_rules(arguments):
 
     for i in range(num_envs):
         env = gym.make("PlasticMaze-v0", max_episode_steps=length, **arguments)
-        script = env.unwrapped.np_random = Script()
+        script = Script()
+        env.unwrapped.np_random = script  # type: ignore[assignment]
 
         def reset(observation, infos, env=env, script=script, i=i):
             start, goal = number[infos["position"][i]], number[infos["goal"][i]]

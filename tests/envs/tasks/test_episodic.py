@@ -177,10 +177,10 @@ def test_box_actions_are_clipped_and_checked():
     for action in ([9, -9, 9], np.array([9.0, -9.0, 9.0]), np.float32([1, -1, 1])):
         _, rewards, infos = play(env, lambda info, action=action: action, seed=1)
         np.testing.assert_allclose(rewards[0], -np.abs([1, -1, 1] - infos[0]["target"]).sum(), rtol=1e-6)
-    for action in (np.zeros(2), 0.0, np.zeros((1, 3)), [0, np.nan, 0], [0, np.inf, 0]):
+    for wrong in (np.zeros(2), 0.0, np.zeros((1, 3)), [0, np.nan, 0], [0, np.inf, 0]):
         env.reset()
         with pytest.raises(ValueError, match=r"action must be \(3,\) finite numbers"):
-            env.step(action)
+            env.step(wrong)
 
 
 @pytest.mark.parametrize("action", [4, -1, 1.0, "1", None, np.array([1])])

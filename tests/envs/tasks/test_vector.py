@@ -116,6 +116,7 @@ def test_every_row_is_what_the_single_environment_gives(assert_same, tasks, name
     assert batch.single_observation_space == model.single_observation_space
     assert batch.action_space == model.action_space
     resets, ends = 0, np.zeros(2, int)
+    other: tuple
     for i, (one, action) in enumerate(zip(ours, actions, strict=True)):
         if action is None:
             other = model.reset(options={} if resets == 0 else {"reset_mask": mask.copy()})

@@ -22,7 +22,7 @@ from plastic_rl.envs import Lifetime, PreviousActionReward
 
 UNIT = spaces.Box(-1, 1, (2,), np.float32)
 IMAGE = spaces.Box(0, 255, (40, 40, 3), np.uint8)
-OBSERVATIONS = {
+OBSERVATIONS: dict[str, spaces.Space] = {
     "box": UNIT,
     "matrix": spaces.Box(-1, 1, (2, 3), np.float64),
     "discrete": spaces.Discrete(3),
@@ -31,7 +31,7 @@ OBSERVATIONS = {
     "dict": spaces.Dict({"image": IMAGE, "vector": UNIT}),
     "image": IMAGE,
 }
-ACTIONS = {
+ACTIONS: dict[str, spaces.Space] = {
     "discrete": spaces.Discrete(3),
     "multidiscrete": spaces.MultiDiscrete([2, 3]),
     "multibinary": spaces.MultiBinary(3),

@@ -145,10 +145,10 @@ def test_without_plasticity_it_is_the_layer_of_torch(cell, dtype):
             bias[2 * n :] = bias_ih[2 * n :]
         ours.drive.bias.copy_(bias)
     state = PlasticState(torch.randn(2, n, dtype=dtype), torch.zeros(2, 0, 0, dtype=dtype))
-    given = state.hidden[None]
+    given: torch.Tensor | tuple[torch.Tensor, torch.Tensor] = state.hidden[None]
     if cell == "lstm":
         state = state._replace(cell=torch.randn(2, n, dtype=dtype))
-        given = (given, state.cell[None])
+        given = (state.hidden[None], state.cell[None])
     y, final = ours(features, state)
     expected, last = theirs(features, given)
     close = {"rtol": 0, "atol": 1e-14 if dtype == torch.float64 else 1e-6}
