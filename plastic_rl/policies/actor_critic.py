@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.distributions import Distribution, make_proba_distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import (
@@ -199,7 +199,11 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
     def _get_action_dist_from_latent(self, latent_pi: Tensor) -> Distribution:
         # Handed out, not kept: SB3's own would hold the graph of the last loss, and be another one's next.
         own = self.action_dist
-        self.action_dist = copy.copy(own)
+        if torch.compiler.is_compiling() and not self.use_sde:
+            # torch 2.8 compiles no copy.copy.
+            self.action_dist = make_proba_distribution(self.action_space, dist_kwargs=self.dist_kwargs)
+        else:
+            self.action_dist = copy.copy(own)
         try:
             return super()._get_action_dist_from_latent(latent_pi)
         finally:

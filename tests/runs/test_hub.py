@@ -20,7 +20,7 @@ from plastic_rl.runs.plain_yaml import parse_pairs
 from plastic_rl.runs.statistics import find_normalize
 
 pytest.importorskip("huggingface_hub")
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 
 
 @pytest.fixture
@@ -28,7 +28,8 @@ def server(fake_hub, monkeypatch, tmp_path):
     """The stand-in, in the place of the hub."""
     monkeypatch.setattr(constants, "ENDPOINT", fake_hub.address)
     template = fake_hub.address + constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix("https://huggingface.co")
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    for module in (constants, file_download):  # which has the name for itself in older versions
+        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_TOKEN", fake_hub.token)
     return fake_hub

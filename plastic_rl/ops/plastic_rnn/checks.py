@@ -74,10 +74,18 @@ def check_layout(
             raise ValueError(f"clamp mask must be bool, got {mask.dtype}")
 
 
+# The kinds of devices that it knows, once for all: torch 2.8 compiles no function that asks for them.
+_AUTOCASTING = frozenset(
+    kind
+    for kind in ("cpu", "cuda", "hpu", "maia", "mps", "mtia", "xla", "xpu")
+    if torch.amp.is_autocast_available(kind)
+)
+
+
 def autocasts(tensor: Tensor) -> bool:
     """Whether ``torch.autocast`` is on for the tensor's device; never on one that it does not know."""
     kind = tensor.device.type
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return kind in _AUTOCASTING and torch.is_autocast_enabled(kind)
 
 
 def check_params(params: PlasticParams) -> None:

@@ -50,7 +50,9 @@ def sequence(
         y, after = reference.run(x, params, state, starts, clamp, repeats)
         # torch.compile forgets the parts that a state was made without.
         return y, PlasticState(after.hidden, after.trace, after.cell, after.eligibility)
-    named = {"x": x, **state._asdict(), **params.tensors()}
+    # Not _asdict, which torch 2.8 does not look into.
+    parts_before = zip(PlasticState._fields, state, strict=True)
+    named = {"x": x, **dict(parts_before), **params.tensors()}
     values, mask = (None, None) if clamp is None else clamp
     optional = episode_starts, values, mask, repeats
     y, *parts = _sequence(list(named.values()), ",".join(named), *optional, *_constants(params), backend)
@@ -152,8 +154,8 @@ def _sequence_backward(
         asked = [leaf for leaf in leaves if leaf.requires_grad]
         outputs, grads = zip(*pairs, strict=True)
         found = iter(torch.autograd.grad(outputs, asked, grads, allow_unused=True, materialize_grads=True))
-        # An operator must not return what it was given.
-        return [next(found).clone() if leaf.requires_grad else leaf.new_empty(0) for leaf in leaves]
+        # An operator must not return what it was given; the zeros of torch 2.8 want a gradient themselves.
+        return [next(found).detach().clone() if leaf.requires_grad else leaf.new_empty(0) for leaf in leaves]
 
     return _with_autograd(differentiate)
 

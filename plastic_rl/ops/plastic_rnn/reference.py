@@ -99,7 +99,7 @@ def step(
     if params.alpha is None:
         return state
     trace, eligibility = update_trace(state.trace, state.eligibility, before, y, state.hidden, params)
-    return state._replace(trace=trace, eligibility=eligibility)
+    return PlasticState(state.hidden, trace, state.cell, eligibility)
 
 
 def inner_step(
@@ -124,4 +124,4 @@ def inner_step(
         hidden = torch.where(mask, values.detach(), hidden)
     if not cell.gates:
         y = hidden  # the clamp holds the postsynaptic activities, too
-    return y, state._replace(hidden=hidden, cell=memory)
+    return y, PlasticState(hidden, state.trace, memory, state.eligibility)
