@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from plastic_rl.ops.plastic_rnn import torch_in_one_thread
 from plastic_rl.policies import PlasticPolicy, PolicyState
 from plastic_rl.training.bad_numbers import LastObservation, can_be_bad, find_in_rollout
+from plastic_rl.training.batch_infos import BatchInfos
 from plastic_rl.training.learner import GradientLearner
 from plastic_rl.training.masks import RolloutMasks
 from plastic_rl.training.rollout import RolloutRecorder, can_record
@@ -97,7 +98,11 @@ class RolloutCollector(GradientLearner, OnPolicyAlgorithm):
             assert dones is not None
             self._shared.add(self.num_timesteps, infos, dones)
             return
-        super()._update_info_buffer(infos, dones)
+        if isinstance(infos, BatchInfos) and dones is not None:
+            telling = infos.having("episode", "is_success")
+            super()._update_info_buffer([infos[i] for i in telling], dones[telling])
+        else:
+            super()._update_info_buffer(infos, dones)
         if dones is None or isinstance(self.policy, PlasticPolicy):
             return
         # Stable-Baselines3's own rollouts keep no last observations.

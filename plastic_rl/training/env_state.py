@@ -19,12 +19,15 @@ from stable_baselines3.common.vec_env import (
 )
 
 from plastic_rl.envs import Stateful
+from plastic_rl.training.batch_infos import BatchMonitor
 from plastic_rl.training.vec_env import GymnasiumVecEnv
 
 # What changes in the layers of other packages in the course of an episode; what they count for themselves
 # alone, such as a monitor's list of all returns, is left out. A layer that is not here may do anything.
+_MONITOR = ("episode_returns", "episode_lengths", "episode_count")
 _VEC_LAYERS: dict[type, tuple[str, ...]] = {
-    VecMonitor: ("episode_returns", "episode_lengths", "episode_count"),
+    VecMonitor: _MONITOR,
+    BatchMonitor: _MONITOR,
     VecNormalize: ("obs_rms", "ret_rms", "returns"),
     VecTransposeImage: (),
 }

@@ -9,7 +9,6 @@ import functools
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from typing import Any, cast
 
 import gymnasium as gym
@@ -18,10 +17,11 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common import env_util
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from plastic_rl.arguments import check_action_space, check_count, check_observation_space, split_env_id
+from plastic_rl.training.batch_infos import BatchMonitor, split_infos
 from plastic_rl.training.partial_resets import layers, with_partial_resets
 
 _FINAL_KEYS = ("final_obs", "final_info")  # of the episodes that ended in this step
@@ -86,7 +86,7 @@ class GymnasiumVecEnv(VecEnv):
         """Start new episodes; return their observations (n_envs, ...), a dictionary for a `Dict` space."""
         # The batched environment counts up from the first seed by itself, as `VecEnv.seed` does.
         observations, infos = self.env.reset(seed=self._seeds[0], options=self._options[0] or None)
-        self.reset_infos[:] = _split_infos(infos, self.num_envs)
+        self.reset_infos[:] = split_infos(infos, self.num_envs)
         self._reset_seeds()
         self._reset_options()
         return _copy_observation(self.observation_space, observations)
@@ -102,27 +102,23 @@ class GymnasiumVecEnv(VecEnv):
         observations, rewards, terminated, truncated, batch_info = self.env.step(self._actions)
         dones = np.logical_or(terminated, truncated)
         now = {key: column for key, column in batch_info.items() if key.lstrip("_") not in _FINAL_KEYS}
-        infos = _split_infos(now, self.num_envs)
+        infos = split_infos(now, self.num_envs)
         rewards = np.array(rewards, dtype=np.float32)
-        cut_off = (truncated & ~terminated).tolist()
         if np.count_nonzero(dones):
             if self._resets_next_step:
                 # Before anything is written into the arrays that hold the last observations.
                 final_obs, final_infos = _copy_observation(self.observation_space, observations), infos
                 observations, now = self.env.reset(options={"reset_mask": dones})
-                infos = _split_infos(now, self.num_envs)
-                for i in np.flatnonzero(~dones).tolist():
-                    infos[i] = final_infos[i]
+                new_infos = split_infos(now, self.num_envs)
             else:
-                final_obs = batch_info["final_obs"]
-                final_infos = _split_infos(batch_info.get("final_info", {}), self.num_envs)
-            for i in np.flatnonzero(dones).tolist():
                 # In a step that ends with a reset the plain keys are about the new episode.
-                self.reset_infos[i], infos[i] = infos[i], final_infos[i]
-                last = _copy_observation(self.observation_space, _row(final_obs, i))
-                infos[i]["terminal_observation"] = last
-        for info, is_cut_off in zip(infos, cut_off, strict=True):
-            info["TimeLimit.truncated"] = is_cut_off
+                final_obs, new_infos = batch_info["final_obs"], infos
+                final_infos = split_infos(batch_info.get("final_info", {}), self.num_envs)
+            for i in np.flatnonzero(dones).tolist():
+                info = final_infos[i]
+                info["terminal_observation"] = _copy_observation(self.observation_space, _row(final_obs, i))
+                self.reset_infos[i], infos[i] = new_infos[i], info
+        infos.put("TimeLimit.truncated", (truncated & ~terminated).tolist())
         observations = _copy_observation(self.observation_space, observations)
         return observations, rewards, dones, infos
 
@@ -245,7 +241,7 @@ def make_vec_env(
     if seed is not None:
         batched.action_space.seed(seed + start_index)
     monitor_file = None if monitor_dir is None else os.path.join(monitor_dir, str(start_index))
-    venv = VecMonitor(batched, monitor_file, **monitor_kwargs)
+    venv = BatchMonitor(batched, monitor_file, **monitor_kwargs)
     # A wrapper keeps a list of its own that nothing fills: share the adaptor's.
     venv.reset_infos = batched.reset_infos
     venv.seed(seed)
@@ -284,39 +280,3 @@ def _copy_observation(space: spaces.Space, observation: Any) -> Any:
     if isinstance(space, spaces.Dict):
         return {key: np.array(observation[key], dtype=part.dtype) for key, part in space.items()}
     return np.array(observation, dtype=space.dtype)
-
-
-def _split_infos(infos: Mapping[str, Any], n_envs: int) -> list[dict[str, Any]]:
-    """Turn a batch's info into one dictionary per environment, sharing no memory; numbers become Python's.
-
-    `infos[key]` has an entry per environment; `infos["_" + key]`, if there, says which of them count.
-    """
-    rows: list[dict[str, Any]] = [{} for _ in range(n_envs)]
-    for key, column in infos.items():
-        if key.startswith("_") and key[1:] in infos:
-            continue
-        if isinstance(column, Mapping):
-            values: list[Any] = _split_infos(column, n_envs)
-        elif not isinstance(column, np.ndarray) or column.shape[:1] != (n_envs,):
-            raise ValueError(f"info {key!r} must be an array with {n_envs} entries, got {column!r}")
-        elif column.dtype == object:
-            values = _copy_unless_constant(list(column))
-        else:
-            values = column.tolist() if column.ndim == 1 else list(column.copy())
-        mask = infos.get(f"_{key}")
-        if mask is None or np.count_nonzero(mask) == n_envs:
-            for row, value in zip(rows, values, strict=True):
-                row[key] = value
-        else:
-            for i in np.flatnonzero(mask).tolist():
-                rows[i][key] = values[i]
-    return rows
-
-
-def _copy_unless_constant(values: list[Any]) -> list[Any]:
-    """Copy objects, which is slow, only if they cannot be hashed: tuples and strings stay what they are."""
-    try:
-        hash(tuple(values))
-    except TypeError:
-        return deepcopy(values)
-    return values
