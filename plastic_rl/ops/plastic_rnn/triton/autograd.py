@@ -125,8 +125,8 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outgoing: Tensor | None) -> tuple[Tensor | None, ...]:
-        kept = Kept(*ctx.saved_tensors[: len(Kept._fields)])
-        weights = Weights(*ctx.saved_tensors[len(Kept._fields) :])
+        saved = ctx.saved_tensors  # a checkpoint gives them once
+        kept, weights = Kept(*saved[: len(Kept._fields)]), Weights(*saved[len(Kept._fields) :])
         found = gradients(ctx.network, weights, kept, ctx.spacing, outgoing)
         return None, None, *fitted(found, ctx.shapes, ctx.needs_input_grad[2:])
 
