@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plastic_rl.arguments import check_count
 from plastic_rl.ops.plastic_rnn.protocols import Refusal, Tape, without_code
+from plastic_rl.ops.plastic_rnn.triton.graphs import Graphs
 from plastic_rl.ops.plastic_rnn.types import PlasticParams, PlasticState
 
 
@@ -22,13 +23,19 @@ class TritonBackend:
         trace_spacing: every how many steps a trace is kept for the backward pass, from 1 for all of them; the
             others are computed again. None takes the smallest for which half of the free memory will do.
             ``BACKENDS["triton"].trace_spacing = 4`` holds for what runs from then on.
+        cuda_graphs: whether the launches of sequences, of their gradients and of recorded steps are captured
+            where the same shapes come again, and replayed at once. What is captured keeps its memory.
+            ``BACKENDS["triton"].cuda_graphs = False`` launches kernel by kernel from then on, and lets go of
+            it.
 
     Raises:
         ValueError: trace_spacing below 1.
     """
 
-    def __init__(self, trace_spacing: int | None = None) -> None:
+    def __init__(self, trace_spacing: int | None = None, *, cuda_graphs: bool = True) -> None:
         self.trace_spacing = trace_spacing
+        self.graphs = Graphs()
+        self.cuda_graphs = cuda_graphs
 
     @property
     def trace_spacing(self) -> int | None:
@@ -38,6 +45,20 @@ class TritonBackend:
     @trace_spacing.setter
     def trace_spacing(self, given: int | None) -> None:
         self._trace_spacing = None if given is None else check_count("trace_spacing", given)
+
+    @property
+    def cuda_graphs(self) -> bool:
+        """Whether launches are captured and replayed."""
+        return self._cuda_graphs
+
+    @cuda_graphs.setter
+    def cuda_graphs(self, given: bool) -> None:
+        self._cuda_graphs = bool(given)
+        if not given:
+            self.graphs.clear()
+
+    def _kept_graphs(self) -> Graphs | None:
+        return self.graphs if self.cuda_graphs else None
 
     @cached_property
     def _installed(self) -> bool:
@@ -70,8 +91,8 @@ class TritonBackend:
         repeats: Tensor | None,
     ) -> tuple[Tensor, PlasticState]:
         """All environments side by side, step after step."""
-        spacing = self.trace_spacing
-        return self._autograd.sequence(x, params, state, episode_starts, clamp, repeats, spacing)
+        options = self.trace_spacing, self._kept_graphs()
+        return self._autograd.sequence(x, params, state, episode_starts, clamp, repeats, *options)
 
     def step(
         self,
@@ -88,4 +109,4 @@ class TritonBackend:
         """Keeps what the backward pass needs."""
         from plastic_rl.ops.plastic_rnn.triton.tape import TritonTape
 
-        return TritonTape(episode_starts, y, self.trace_spacing)
+        return TritonTape(episode_starts, y, self.trace_spacing, self._kept_graphs())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,12 @@ from plastic_rl.ops.plastic_rnn.types import PlasticParams
 NO_RULE = -1
 # Of what the device has free, so much may go into stored traces: the rest of a training has to live, too.
 SHARE = 0.5
+
+
+# Of the same, so much into the traces of one graph, which holds them for good.
+GRAPH_SHARE = 1 / 16
+# Beyond so many bytes of traces of all environments, kernels take longer than launching them.
+LARGEST_TRACES = 2**26
 
 
 class Blocks(NamedTuple):
@@ -88,11 +95,11 @@ class Weights(NamedTuple):
     b_u: Tensor
 
     @classmethod
-    def of(cls, params: PlasticParams) -> Weights:
-        """Of a network."""
-        named = {name: tensor.detach().contiguous() for name, tensor in params.tensors().items()}
+    def of(cls, tensors: Mapping[str, Tensor]) -> Weights:
+        """Of a network, by their names; others may be among them."""
+        named = {name: tensors[name].detach().contiguous() for name in cls._fields if name in tensors}
         w = named["w"]
-        if params.alpha is not None:
+        if "alpha" in named:
             named["alpha"] = named["alpha"].expand_as(w).contiguous()
         return cls(*(named.get(name, w) for name in cls._fields))
 
@@ -110,10 +117,14 @@ def spacing(trace: Tensor, steps: int, second: bool, given: int | None) -> int:
         return min(given, steps)
     if trace.device.type != "cuda":
         return 1
-    free, _ = torch.cuda.mem_get_info(trace.device)
+    return spacing_within(SHARE * _free(trace.device) / (4 * trace.numel() * (2 if second else 1)), steps)
+
+
+def _free(device: torch.device) -> int:
+    """Bytes that can be had."""
+    free, _ = torch.cuda.mem_get_info(device)
     # What torch has taken from the device and does not use.
-    free += torch.cuda.memory_reserved(trace.device) - torch.cuda.memory_allocated(trace.device)
-    return spacing_within(SHARE * free / (4 * trace.numel() * (2 if second else 1)), steps)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def spacing_within(traces: float, steps: int) -> int:
@@ -122,3 +133,16 @@ def spacing_within(traces: float, steps: int) -> int:
         return 1
     fewest = max(1, round(math.sqrt(steps)))
     return next((k for k in range(2, fewest + 1) if -(-steps // k) + k <= traces), fewest)
+
+
+def launching_takes_longer(trace: Tensor) -> bool:
+    """Whether launching kernels takes longer than running them, so that a graph is worth its memory.
+
+    trace: (B, N, N), one of them
+    """
+    return 4 * trace.numel() <= LARGEST_TRACES
+
+
+def may_be_kept(trace: Tensor, stored: int) -> bool:
+    """Whether a graph may hold so many traces. trace: (B, N, N), one of them."""
+    return trace.device.type != "cuda" or 4 * trace.numel() * stored <= GRAPH_SHARE * _free(trace.device)

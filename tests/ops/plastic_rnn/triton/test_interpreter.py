@@ -38,6 +38,7 @@ def test_the_kernels_in_the_interpreter():
         "-p",
         "no:cacheprovider",
         HERE / "test_kernels.py",
+        HERE / "test_captured.py",
     ]
     done = subprocess.run(
         command,
