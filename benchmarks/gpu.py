@@ -2,11 +2,12 @@
 
     python -m benchmarks.gpu
 
-Results of the backend `triton` are held against the reference on the same device, for every cell and rule.
-Times are medians of five runs after a warm-up, printed only where the same network agrees with the reference
-in fewer environments. The share of the bandwidth counts two matrices for each environment step forward (the
-trace in and out) and three back (the trace, its gradient in and out), against what a copy reaches. Exits with
-1 if a result is wrong, with 2 without a GPU.
+Results of the backend `triton` are held against the reference on the same device, of every cell and rule,
+and those of replayed CUDA graphs against the same launches one by one, to the bit. Times are medians of
+five runs after five that warm up and capture, printed only where the same network agrees with the reference
+in fewer environments; where graphs are taken, with and without them. The share of the bandwidth counts two
+matrices for each environment step forward (the trace in and out) and three back (the trace, its gradient in
+and out), against what a copy reaches. Exits with 1 if a result is wrong, with 2 without a GPU.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +27,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 import plastic_rl
 from benchmarks.speed.plastic_rnn import Config, Problem, disagreement
-from plastic_rl.ops.plastic_rnn import CELLS, RULES, Recording
+from plastic_rl.ops.plastic_rnn import BACKENDS, CELLS, RULES, Recording
+from plastic_rl.ops.plastic_rnn.triton import TritonBackend
+from plastic_rl.ops.plastic_rnn.triton.memory import LARGEST_TRACES
 
 SPEEDS = (
     Config(n=200, steps=50, batch=1024),
@@ -33,8 +37,13 @@ SPEEDS = (
     Config(n=100, steps=50, batch=4096, rule="modulated"),
     Config(n=100, steps=50, batch=4096, rule="modulated", cell="gru"),
     Config(n=200, steps=50, batch=64),
+    Config(n=100, steps=50, batch=512, rule="modulated"),
     Config(n=400, steps=50, batch=256),
 )
+
+
+# By the fifth call a sequence and the way back through it are replays.
+CAPTURED = 5
 
 
 def clock() -> float:
@@ -60,9 +69,43 @@ def compared(config: Config, device: str) -> str | None:
     problem = Problem(config, clock, device)
     expected = problem.run("reference")[2]
     recording = Recording(config.steps, problem.params, problem.state, "triton")
-    return disagreement(problem.run("triton")[2], expected) or disagreement(
-        problem.record(recording)[2], expected
-    )
+
+    def wrong() -> str | None:
+        return disagreement(problem.run("triton")[2], expected) or disagreement(
+            problem.record(recording)[2], expected
+        )
+
+    return wrong() or (captured_differs(problem, recording) if device == "cuda" else None)
+
+
+def captured_differs(problem: Problem, recording: Recording) -> str | None:
+    """The first result of a replayed graph that is not that of the launches one by one, or None."""
+    with launched_one_by_one():
+        plain = Recording(recording.n_steps, problem.params, problem.state, "triton")
+        expected = problem.run("triton")[2], problem.record(plain)[2]
+    for _ in range(CAPTURED):
+        found = problem.run("triton")[2], problem.record(recording)[2]
+        for kind, results, wanted in zip(("sequence", "recording"), found, expected, strict=True):
+            for name, value in results.items():
+                if not torch.equal(value, wanted[name]):
+                    return f"{name} of a captured {kind} is not the same"
+    return None if len(backend().graphs) else "nothing was captured"
+
+
+@contextmanager
+def launched_one_by_one() -> Iterator[None]:
+    """Without CUDA graphs, none of which is left."""
+    backend().cuda_graphs = False
+    try:
+        yield
+    finally:
+        backend().cuda_graphs = True
+
+
+def backend() -> TritonBackend:
+    found = BACKENDS["triton"]
+    assert isinstance(found, TritonBackend)
+    return found
 
 
 def copy_bandwidth() -> float:
@@ -77,19 +120,28 @@ def copy_bandwidth() -> float:
     return 2 * 4 * source.numel() / min(times)
 
 
-def speed(config: Config, bandwidth: float, repeats: int = 5) -> list[str]:
-    """A row of the table."""
+def speeds(config: Config, bandwidth: float) -> Iterator[list[str]]:
+    """The rows of the table: with graphs where they are taken, and without."""
     name = f"{config.n}, {config.steps}, {config.batch}, {config.cell}, {config.rule}"
     wrong = compared(replace(config, batch=16), "cuda")
     if wrong:
-        return [name, f"not the reference: {wrong}"]
+        yield [name, f"wrong: {wrong}"]
+        return
+    if 4 * config.batch * config.n**2 <= LARGEST_TRACES:
+        yield [f"{name}, graphs", *speed(config, bandwidth)]
+    with launched_one_by_one():
+        yield [name, *speed(config, bandwidth)]
+
+
+def speed(config: Config, bandwidth: float, repeats: int = 5) -> list[str]:
+    """A row of the table."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     problem = Problem(config, clock, "cuda")
     recording = Recording(config.steps, problem.params, problem.state, "triton")
-    row = [name]
+    row = []
     for run in (lambda: problem.run("triton"), lambda: problem.record(recording)):
-        times = [run()[:2] for _ in range(repeats + 1)][1:]
+        times = [run()[:2] for _ in range(CAPTURED + repeats)][CAPTURED:]
         forward, backward = (statistics.median(column) for column in zip(*times, strict=True))
         steps = config.steps * config.batch
         floor = 4 * config.n**2 * steps / bandwidth
@@ -145,7 +197,8 @@ def main() -> int:
     for column in ("N, T, B", "forward", "both", "of bandwidth", "recorded", "both", "of bandwidth", "GB"):
         table.add_column(column)
     for config in SPEEDS:
-        table.add_row(*speed(config, bandwidth))
+        for row in speeds(config, bandwidth):
+            table.add_row(*row)
     console.print(table)
     console.print(train("cuda", 2048, 60))
     console.print(f"{time.perf_counter() - begin:.0f} s")
