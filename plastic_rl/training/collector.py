@@ -23,7 +23,7 @@ from plastic_rl.training.batch_infos import BatchInfos
 from plastic_rl.training.learner import GradientLearner
 from plastic_rl.training.masks import RolloutMasks
 from plastic_rl.training.rollout import RolloutRecorder, can_record
-from plastic_rl.training.rollout_data import time_major_actions
+from plastic_rl.training.rollout_memory import RolloutMemory, rollout_memory
 from plastic_rl.training.shared_episodes import SharedEpisodes
 
 
@@ -38,7 +38,9 @@ class RolloutCollector(GradientLearner, OnPolicyAlgorithm):
         # The state before the next step, and the one before the first step of the rollout in the buffer.
         self._state: PolicyState | None = None
         self._rollout_state: PolicyState | None = None
-        # What the environments allowed in that rollout, where they say so.
+        # Where that rollout lies.
+        self._memory: RolloutMemory | None = None
+        # What the environments allowed in it, where they say so.
         self._masks: RolloutMasks | None = None
         # Last observations of the episodes that ended in a rollout of Stable-Baselines3's own.
         self._ended: list[LastObservation] = []
@@ -57,7 +59,7 @@ class RolloutCollector(GradientLearner, OnPolicyAlgorithm):
                 self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
 
     def _excluded_save_params(self) -> list[str]:
-        of_a_rollout = ["_state", "_rollout_state", "_masks", "_recorder", "_ended"]
+        of_a_rollout = ["_state", "_rollout_state", "_memory", "_masks", "_recorder", "_ended"]
         return [*super()._excluded_save_params(), *of_a_rollout, "_shared", "rollout_episodes"]
 
     def collect_rollouts(
@@ -142,6 +144,7 @@ class RolloutCollector(GradientLearner, OnPolicyAlgorithm):
         recorder = self._start_recording(policy, rollout_buffer, n_rollout_steps)
         self._rollout_state = self._state
         self._masks = masks = RolloutMasks(env, n_rollout_steps, self.device, self.use_masking)
+        self._memory = memory = rollout_memory(rollout_buffer, self.device)
         pending = torch.zeros(env.num_envs)
         ended: list[LastObservation] = []
         go_on = True
@@ -159,8 +162,7 @@ class RolloutCollector(GradientLearner, OnPolicyAlgorithm):
                 obs, episode_starts = self._last_obs, self._last_episode_starts
                 try:
                     with torch.no_grad():
-                        obs_tensor = obs_as_tensor(obs, self.device)  # type: ignore[arg-type]
-                        starts = self._starts_tensor(episode_starts)
+                        obs_tensor, starts = memory.put(n_steps, obs, episode_starts)
                         allowed = masks.read(n_steps)
                         if recorder is None:
                             action_tensor, values, log_probs, state = policy(
@@ -168,7 +170,7 @@ class RolloutCollector(GradientLearner, OnPolicyAlgorithm):
                             )
                         else:
                             action_tensor = recorder.act(obs_tensor, starts, **allowed)
-                    actions = action_tensor.cpu().numpy()
+                    actions = memory.take(n_steps, action_tensor)
 
                     clipped_actions = self._to_env(actions)
                     new_obs, rewards, dones, infos = self._step_envs(env, clipped_actions)
@@ -204,7 +206,7 @@ class RolloutCollector(GradientLearner, OnPolicyAlgorithm):
         self._refuse_bad_numbers(rollout_buffer, n_rollout_steps, ended)
         with torch.no_grad():
             if recorder is not None:
-                recorder.fill(rollout_buffer, time_major_actions(rollout_buffer), masks.kept)
+                recorder.fill(rollout_buffer, memory.actions, masks.kept)
             last_obs = obs_as_tensor(new_obs, self.device)  # type: ignore[arg-type]
             last_values = policy.predict_values(last_obs, self._state, self._starts_tensor(dones))
         rollout_buffer.compute_returns_and_advantage(last_values=last_values, dones=dones)

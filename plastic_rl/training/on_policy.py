@@ -131,7 +131,8 @@ class PlasticOnPolicyAlgorithm(RolloutCollector):
         """The rollout in the buffer, as a loss needs it."""
         assert self._rollout_state is not None
         masks = None if self._masks is None else self._masks.kept
-        return Rollout.from_buffer(self.rollout_buffer, self._rollout_state, self._recorder, masks)
+        kept = self._recorder, masks, self._memory
+        return Rollout.from_buffer(self.rollout_buffer, self._rollout_state, *kept)
 
     def record_update(self, policy: PlasticPolicy, means: Mapping[str, float] | None = None) -> None:
         """Log what every algorithm logs after an update.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
 
 from plastic_rl.policies import PlasticPolicy, PolicyState
 from plastic_rl.training.rollout import RolloutRecorder
+from plastic_rl.training.rollout_memory import BufferMemory, RolloutMemory, map_observations, time_major
 
 
 @dataclass(frozen=True)
@@ -51,17 +50,21 @@ class Rollout:
         initial_state: PolicyState,
         recording: RolloutRecorder | None = None,
         action_masks: Tensor | None = None,
+        memory: RolloutMemory | None = None,
     ) -> Rollout:
-        """The rollout in a full buffer, on the buffer's device."""
-        starts = torch.as_tensor(buffer.episode_starts, dtype=torch.bool, device=buffer.device)
+        """The rollout in a full buffer, on the buffer's device.
+
+        memory: where it lies, None for the buffer alone
+        """
+        memory = BufferMemory(buffer, buffer.device) if memory is None else memory
+        starts = memory.episode_starts
 
         def estimates(array: np.ndarray) -> Tensor:
-            return _time_major(buffer, array).reshape(starts.shape)
+            return time_major(buffer, array).reshape(starts.shape)
 
-        observations: Any = buffer.observations
         return cls(
-            observations=_map_observations(observations, lambda part: _time_major(buffer, part)),
-            actions=time_major_actions(buffer),
+            observations=memory.observations,
+            actions=memory.actions,
             episode_starts=starts,
             initial_state=initial_state,
             advantages=estimates(buffer.advantages),
@@ -91,7 +94,7 @@ class Rollout:
             Values (T, B), log-probabilities of the actions (T, B), and entropies (T, B), or None where they
             have no analytical form.
         """
-        obs = _map_observations(self.observations, lambda part: part.flatten(0, 1))
+        obs = map_observations(self.observations, lambda part: part.flatten(0, 1))
         actions = self.actions.flatten(0, 1)
         # A policy of somebody's own need not know of masks where there are none.
         masks = {} if self.action_masks is None else {"action_masks": self.action_masks.flatten(0, 1)}
@@ -115,7 +118,7 @@ class Rollout:
             return part[:, index.to(part.device)]
 
         return Rollout(
-            observations=_map_observations(self.observations, taken),
+            observations=map_observations(self.observations, taken),
             actions=taken(self.actions),
             episode_starts=taken(self.episode_starts),
             initial_state=self.initial_state.rows(index),
@@ -142,23 +145,3 @@ class Rollout:
             return [self]
         order = torch.randperm(self.n_envs, generator=generator)
         return [self.environments(index) for index in order.tensor_split(n_groups)]
-
-
-def time_major_actions(buffer: RolloutBuffer) -> Tensor:
-    """A buffer's actions (T, B, ...) in the form that the policy's distribution takes."""
-    actions = _time_major(buffer, buffer.actions)
-    return actions.squeeze(-1).long() if isinstance(buffer.action_space, spaces.Discrete) else actions.float()
-
-
-def _time_major(buffer: RolloutBuffer, array: np.ndarray) -> Tensor:
-    """One of the buffer's arrays on its device, (T, B, ...)."""
-    if buffer.generator_ready:
-        # Somebody has called get(), which flattens the arrays to one environment after the other.
-        array = array.reshape(buffer.n_envs, -1, *array.shape[1:]).swapaxes(0, 1)
-    return torch.as_tensor(array, device=buffer.device)
-
-
-def _map_observations(observations: Any, function: Any) -> Any:
-    if isinstance(observations, dict):
-        return {key: function(part) for key, part in observations.items()}
-    return function(observations)
