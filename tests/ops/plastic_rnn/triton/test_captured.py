@@ -45,6 +45,7 @@ def counted(request, monkeypatch):
     if INTERPRETED:
         request.getfixturevalue("interpreted_kernels")
         count = request.getfixturevalue("stand_in")
+    monkeypatch.setattr(BACKENDS["triton"], "_cuda_graphs", True)
     monkeypatch.setattr(BACKENDS["triton"], "graphs", Graphs(count.primitives, limit=4))
     return count
 

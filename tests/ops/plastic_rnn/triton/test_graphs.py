@@ -5,7 +5,6 @@ import logging
 import pytest
 import torch
 
-from plastic_rl.ops.plastic_rnn import BACKENDS
 from plastic_rl.ops.plastic_rnn.triton import TritonBackend, memory
 from plastic_rl.ops.plastic_rnn.triton import graphs as module
 from plastic_rl.ops.plastic_rnn.triton.graphs import CUDA, Graph
@@ -209,7 +208,7 @@ def test_nothing_is_captured_on_the_cpu():
 
 
 def test_the_switch():
-    assert BACKENDS["triton"].cuda_graphs
+    assert TritonBackend().cuda_graphs
     assert not TritonBackend(cuda_graphs=False).cuda_graphs
     backend = TritonBackend()
     backend.graphs.find("a", lambda: None)
