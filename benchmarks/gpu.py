@@ -95,11 +95,11 @@ def captured_differs(problem: Problem, recording: Recording) -> str | None:
 @contextmanager
 def launched_one_by_one() -> Iterator[None]:
     """Without CUDA graphs, none of which is left."""
-    backend().cuda_graphs = False
+    before, backend().cuda_graphs = backend().cuda_graphs, False
     try:
         yield
     finally:
-        backend().cuda_graphs = True
+        backend().cuda_graphs = before
 
 
 def backend() -> TritonBackend:
@@ -187,6 +187,7 @@ def main() -> int:
         return 2
     console = Console()
     begin = time.perf_counter()
+    backend().cuda_graphs = True
     console.print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     wrong = list(wrong_results("cuda", Config(n=67, steps=13, batch=21)))
     console.print(

@@ -25,14 +25,14 @@ class TritonBackend:
             ``BACKENDS["triton"].trace_spacing = 4`` holds for what runs from then on.
         cuda_graphs: whether the launches of sequences, of their gradients and of recorded steps are captured
             where the same shapes come again, and replayed at once. What is captured keeps its memory.
-            ``BACKENDS["triton"].cuda_graphs = False`` launches kernel by kernel from then on, and lets go of
-            it.
+            ``BACKENDS["triton"].cuda_graphs = True`` holds for what runs from then on, ``False`` lets go of
+            it. Not by default as long as it has only been tried with a stand-in for a GPU.
 
     Raises:
         ValueError: trace_spacing below 1.
     """
 
-    def __init__(self, trace_spacing: int | None = None, *, cuda_graphs: bool = True) -> None:
+    def __init__(self, trace_spacing: int | None = None, *, cuda_graphs: bool = False) -> None:
         self.trace_spacing = trace_spacing
         self.graphs = Graphs()
         self.cuda_graphs = cuda_graphs

@@ -208,9 +208,9 @@ def test_nothing_is_captured_on_the_cpu():
 
 
 def test_the_switch():
-    assert TritonBackend().cuda_graphs
-    assert not TritonBackend(cuda_graphs=False).cuda_graphs
-    backend = TritonBackend()
+    assert not TritonBackend().cuda_graphs
+    backend = TritonBackend(cuda_graphs=True)
+    assert backend.cuda_graphs
     backend.graphs.find("a", lambda: None)
     assert backend._kept_graphs() is backend.graphs
     backend.cuda_graphs = False
