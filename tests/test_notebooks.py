@@ -26,7 +26,13 @@ def shortened(code):
     return re.sub(r"\b(learn\(|steps=)([\d_]+)", lambda m: m[1] + str(min(int(m[2]), LONGEST_TRAINING)), code)
 
 
-@pytest.mark.parametrize("notebook", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem == "few_shot" else [])
+        for path in sorted(NOTEBOOKS.glob("*.ipynb"))
+    ],
+)
 def test_it_runs(notebook, tmp_path, monkeypatch):
     if notebook.stem == "few_shot":
         try:

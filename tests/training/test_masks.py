@@ -127,7 +127,7 @@ class Lock(gym.Env):
         return np.zeros(2, np.float32), float(right) / self.n_steps, not works or over, False, {}
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [PlasticA2C, pytest.param(PlasticPPO, marks=pytest.mark.slow)])
 def test_a_task_is_learned_that_cannot_be_without_masks(algorithm):
     scores = {}
     for use_masking in (True, False):

@@ -69,6 +69,7 @@ def test_the_scale_can_be_set_and_is_checked():
         PlasticA2C("MlpPolicy", "CartPole-v1", policy_kwargs={"core_lr_scale": -1.0})
 
 
+@pytest.mark.slow
 def test_a_core_of_default_size_survives_a2cs_defaults():
     """With plain RMSprop and one learning rate for all, this stays at chance, 6 of 100."""
     env = IdentityEnvMultiDiscrete(4)

@@ -151,6 +151,7 @@ def test_ppo_is_trained_played_filmed_and_tuned(
     assert model.ent_coef == pytest.approx(float(drawn["params_ent_coef"]))
 
 
+@pytest.mark.slow
 def test_track_writes_an_offline_run(tmp_path: Path) -> None:
     """In a process of its own: W&B changes classes of Gymnasium and TensorBoard for good."""
     for package in ("rl_zoo3", "wandb", "tensorboard"):

@@ -62,6 +62,7 @@ def finish(process: subprocess.Popen) -> tuple[str, str]:
     return out, err
 
 
+@pytest.mark.slow
 def test_two_processes_that_compile_at_once_lose_nothing(tmp_path):
     """Each compiles half of eight signatures, in step with the other; then all are there, and right."""
     (tmp_path / "tried.py").write_text(MODULE)

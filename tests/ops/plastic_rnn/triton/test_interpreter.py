@@ -80,7 +80,8 @@ KINDS = (
 )
 
 
-@pytest.mark.parametrize("capability", [80, pytest.param(90, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [80, 90])
 def test_the_kernels_compile_for_gpus(capability, monkeypatch, tmp_path):
     """To machine code, which needs no GPU."""
     triton = pytest.importorskip("triton")
