@@ -1,0 +1,193 @@
+"""Associative retrieval: letters with digits, then one of the letters, whose digit is wanted.
+
+    python -m benchmarks.science.retrieval [--sizes 20 50] [--networks ...] [--seeds 0 1 2] [--folder FOLDER]
+
+The task of Ba, Hinton, Mnih, Leibo & Ionescu ("Using Fast Weights to Attend to the Recent Past", NIPS 2016,
+section 4.1), by supervised learning: `c9k8j3f1??c` should give 9. Theirs are 100,000 sequences to train on;
+here every update draws fresh ones, and 20,000 others are the test.
+
+Every run is a small file of its own in the folder, by default `benchmarks/results/retrieval`: a second call
+trains only what is missing, or what other settings were used for. At the end the table is written.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback
+
+import plastic_rl
+from benchmarks.science.sweep import Result, Run, read_runs, train_missing
+from plastic_rl.analysis.tables import markdown_table
+from plastic_rl.envs import Episodes
+from plastic_rl.envs.sampling import draw_distinct
+
+FOLDER = Path(__file__).parents[1] / "results" / "retrieval"
+SIZES = (20, 50, 100)
+UPDATES, BATCH = 20_000, 128
+TEST_EPISODES, TEST_SEED = 20_000, 10_000
+LETTERS, DIGITS = 26, 10
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "rnn, modulated, two core steps": {"rule": "modulated", "core_steps": 2},
+    "rnn, modulated": {"rule": "modulated"},
+    "rnn, hebb, two core steps": {"rule": "hebb", "core_steps": 2},
+    "lstm, modulated, two core steps": {"cell": "lstm", "rule": "modulated", "core_steps": 2},
+    "lstm": {"cell": "lstm", "alpha": "none"},
+    "gru": {"cell": "gru", "alpha": "none"},
+    "rnn": {"alpha": "none"},
+}
+
+
+class RetrievalTask:
+    """Pairs of a letter and a digit, two question marks, and one of the letters again.
+
+    An observation is one of 37 symbols, one-hot: letters, digits, the question mark. No letter comes twice;
+    digits may.
+
+    Args:
+        n_pairs: at least 1, at most 26.
+    """
+
+    def __init__(self, n_pairs: int = 4) -> None:
+        self.n_pairs = n_pairs
+        self.episode_length = 2 * n_pairs + 3
+        self.observation_space = spaces.Box(0, 1, (LETTERS + DIGITS + 1,), np.float32)
+        self.action_space = spaces.Discrete(DIGITS)
+
+    def sample_episodes(self, batch: int, rng: np.random.Generator) -> Episodes:
+        """Draw episodes: observations (T, B, 37), targets (B,), the digits."""
+        letters = draw_distinct(rng, batch, LETTERS, self.n_pairs)
+        digits = rng.integers(DIGITS, size=(batch, self.n_pairs))
+        asked = rng.integers(self.n_pairs, size=batch)
+        symbols = np.full((batch, self.episode_length), LETTERS + DIGITS)
+        symbols[:, 0 : 2 * self.n_pairs : 2] = letters
+        symbols[:, 1 : 2 * self.n_pairs : 2] = LETTERS + digits
+        symbols[:, -1] = letters[np.arange(batch), asked]
+        observations = np.eye(LETTERS + DIGITS + 1, dtype=np.float32)[symbols.T]
+        return Episodes(observations, digits[np.arange(batch), asked])
+
+    def score(self, episodes: Episodes, actions: NDArray[Any]) -> NDArray[Any]:
+        """1 where the digit is right, otherwise 0; (B,)."""
+        return (np.asarray(actions) == episodes.targets).astype(np.float32)
+
+
+class Curve(BaseCallback):
+    """Notes the share of wrong answers in training, the mean over so many updates."""
+
+    def __init__(self, interval: int = 500) -> None:
+        super().__init__()
+        self.interval = interval
+        self.errors: list[float] = []
+        self.curve: list[tuple[int, float]] = []
+
+    def _on_step(self) -> bool:
+        self.errors.append(1.0 - float(np.mean(self.locals["rewards"])))
+        if len(self.errors) == self.interval:
+            updates = (len(self.curve) + 1) * self.interval
+            self.curve.append((updates, round(float(np.mean(self.errors)), 4)))
+            self.errors = []
+        return True
+
+
+def settings(name: str, size: int) -> dict[str, Any]:
+    """What a run is trained with, in plain values."""
+    return {
+        "n_pairs": 4,
+        "updates": UPDATES,
+        "batch_size": BATCH,
+        "learning_rate": 0.003,
+        "max_grad_norm": 1.0,
+        "policy_kwargs": {"hidden_size": size, **NETWORKS[name]},
+    }
+
+
+def train(run: Run) -> Result:
+    """One run: its errors in training and in the test, and how long it took."""
+    given = run.settings
+    task = RetrievalTask(given["n_pairs"])
+    rate = given["learning_rate"]
+    model = plastic_rl.SupervisedMetaLearner(
+        "PlasticRNNPolicy",
+        plastic_rl.EpisodicTaskEnv(task),
+        learning_rate=lambda left: rate * left,
+        batch_size=given["batch_size"],
+        max_grad_norm=given["max_grad_norm"],
+        policy_kwargs=given["policy_kwargs"],
+        seed=run.seed,
+        device="cpu",
+    )
+    curve = Curve()
+    processor = time.process_time()
+    model.learn(given["updates"] * given["batch_size"] * task.episode_length, callback=curve)
+    processor = time.process_time() - processor
+    episodes = task.sample_episodes(TEST_EPISODES, np.random.default_rng(TEST_SEED + run.seed))
+    assert isinstance(episodes.observations, np.ndarray)
+    right = 0.0
+    for begin in range(0, TEST_EPISODES, 1000):
+        part = Episodes(
+            episodes.observations[:, begin : begin + 1000], episodes.targets[begin : begin + 1000]
+        )
+        with torch.no_grad():
+            outputs = model.policy(torch.as_tensor(part.observations))
+        right += float(task.score(part, model.policy.answers(outputs)).sum())
+    return {
+        "error": round(1.0 - right / TEST_EPISODES, 5),
+        "curve": curve.curve,
+        "processor_seconds": round(processor, 1),
+        "weights": sum(parameter.numel() for parameter in model.policy.parameters()),
+    }
+
+
+def updates_to(curve: list[tuple[int, float]], error: float) -> str:
+    """Updates until the training's error was so small."""
+    reached = [updates for updates, value in curve if value <= error]
+    return f"{reached[0]:,}" if reached else "never"
+
+
+def table(runs: dict[str, dict[str, list[Result]]]) -> str:
+    """Markdown: per size and network the test's error of every seed, and what it took."""
+    columns = ["units", "network", "weights", "wrong answers of each seed, %", "updates to 1 %", "CPU s"]
+    rows = []
+    for size, networks in runs.items():
+        for name, records in networks.items():
+            each = ", ".join(f"{100 * record['error']:.2f}" for record in records)
+            reached = ", ".join(updates_to(record["curve"], 0.01) for record in records)
+            seconds = np.mean([record["processor_seconds"] for record in records])
+            rows.append((size, name, f"{records[0]['weights']:,}", each, reached, f"{seconds:,.0f}"))
+    return markdown_table(columns, rows) + "\n"
+
+
+def main() -> None:
+    """Train what is missing, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[20, 50], choices=SIZES)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    wanted = [
+        Run(str(size), name, seed, settings(name, size))
+        for seed in arguments.seeds
+        for size in arguments.sizes
+        for name in arguments.networks
+    ]
+    train_missing(
+        arguments.folder,
+        wanted,
+        train,
+        lambda _, result: f"{100 * result['error']:.2f} % wrong in {result['processor_seconds']} CPU s",
+    )
+    text = table(read_runs(arguments.folder, {str(size): list(NETWORKS) for size in SIZES}))
+    (arguments.folder / "table.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
