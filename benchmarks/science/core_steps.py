@@ -11,6 +11,7 @@ The tasks of other packages need `pip install -e ".[envs,zoo]"`.
 """
 
 import argparse
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -21,7 +22,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import plastic_rl
 from benchmarks.science.curve import CurveCallback
@@ -32,6 +33,7 @@ from plastic_rl.ops.plastic_rnn import PlasticState
 from plastic_rl.ops.plastic_rnn.reference import inner_step
 from plastic_rl.ops.plastic_rnn.rules import update_trace
 from plastic_rl.policies import PlasticRNN, RecurrentCore
+from plastic_rl.policies.core_options import CoreOptions
 from plastic_rl.runs.hyperparams import RunConfig, algorithm_class, load_config
 from plastic_rl.training.evaluation import evaluate
 
@@ -79,6 +81,72 @@ class PreviousOutputPolicy(plastic_rl.PlasticPolicy):
 
     def _make_core(self) -> RecurrentCore:
         return PreviousOutputCore(self.features_dim, self.hidden_size, **asdict(self.core_options))
+
+
+class ReadOutCore(nn.Module):
+    """A core with one run for each observation, and after it a layer whose connections are plastic, too.
+
+    With the core's activities y_t the layer gives z_j = tanh(b_j + sum_i y_i (w_ij + alpha_ij H_ij)), and
+    its trace changes by neuromodulation: H_ij <- clip(H_ij + k_j tanh(b_m + z w_m) y_i z_j). What is seen now
+    is in y_t, so that it addresses this trace at once. Plain torch after the core: slow.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, options: CoreOptions) -> None:
+        super().__init__()
+        n = hidden_size
+        self.core = PlasticRNN(input_size, n, **asdict(options))
+        bound = 1 / math.sqrt(n)
+        self.w = nn.Parameter(torch.empty(n, n).uniform_(-bound, bound))
+        self.alpha = nn.Parameter(options.alpha_init * torch.rand(n, n))
+        self.bias = nn.Parameter(torch.zeros(n))
+        self.w_m = nn.Parameter(torch.empty(n).uniform_(-bound, bound))
+        self.b_m = nn.Parameter(torch.zeros(()))
+        self.fan_out = nn.Parameter(torch.ones(n))
+        self.trace_clip = options.trace_clip
+
+    def initial_state(self, batch_size: int) -> tuple[PlasticState, Tensor]:
+        """Zeros: the core's state, and the layer's trace (B, N, N)."""
+        return self.core.initial_state(batch_size), self.w.new_zeros(batch_size, *self.w.shape)
+
+    def forward(
+        self,
+        features: Tensor,
+        state: tuple[PlasticState, Tensor],
+        episode_starts: Tensor | None = None,
+    ) -> tuple[Tensor, tuple[PlasticState, Tensor]]:
+        """Run a sequence, with gradients. features: (T, B, F), episode_starts: (T, B)."""
+        y, below = self.core(features, state[0], episode_starts)
+        trace, outputs = state[1], []
+        for t in range(len(y)):
+            if episode_starts is not None and bool(episode_starts[t].any()):
+                trace = trace.masked_fill(episode_starts[t].bool()[:, None, None], 0.0)
+            z = torch.tanh(self.bias + torch.bmm(y[t, :, None], self.w + self.alpha * trace)[:, 0])
+            gain = self.fan_out * torch.tanh(self.b_m + z @ self.w_m)[:, None] * z
+            trace = (trace + y[t, :, :, None] * gain[:, None]).clamp(-self.trace_clip, self.trace_clip)
+            outputs.append(z)
+        return torch.stack(outputs), (below, trace)
+
+    def step(
+        self,
+        features: Tensor,
+        state: tuple[PlasticState, Tensor],
+        episode_start: Tensor | None = None,
+    ) -> tuple[Tensor, tuple[PlasticState, Tensor]]:
+        """One step without gradients. features: (B, F), episode_start: (B,)."""
+        with torch.no_grad():
+            z, state = self(features[None], state, None if episode_start is None else episode_start[None])
+        return z[0], state
+
+    def scaled_parameters(self) -> list[nn.Parameter]:
+        """Those that have a learning rate of their own."""
+        return [*self.core.scaled_parameters(), self.w, self.alpha]
+
+
+class ReadOutPolicy(plastic_rl.PlasticPolicy):
+    """`PlasticPolicy` with that core."""
+
+    def _make_core(self) -> RecurrentCore:
+        return ReadOutCore(self.features_dim, self.hidden_size, self.core_options)
 
 
 @dataclass(frozen=True)
@@ -180,6 +248,8 @@ NETWORKS = {
     ),
     "k = 3, every": Network({"core_steps": 3, "inner_updates": "every"}),
     "k = 3, last": Network({"core_steps": 3, "inner_updates": "last"}),
+    # 71 neurons in the core and as many after it have the weights of 100.
+    "k = 1 and a plastic read-out": Network({"core_steps": 1, "hidden_size": 71}, policy=ReadOutPolicy),
     "GRU, k = 1": Network({"cell": "gru", "alpha": "none", "core_steps": 1}, _PLAIN),
     "GRU, k = 2": Network({"cell": "gru", "alpha": "none", "core_steps": 2}, _PLAIN),
     "LSTM, k = 2": Network({"cell": "lstm", "alpha": "none", "core_steps": 2}, _PLAIN),
