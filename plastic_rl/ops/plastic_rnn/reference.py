@@ -99,6 +99,7 @@ def step(
     if params.alpha is None:
         return state
     trace, eligibility = update_trace(state.trace, state.eligibility, before, y, state.hidden, params)
+    # A new one, not _replace, which torch 2.8 does not compile; so in inner_step.
     return PlasticState(state.hidden, trace, state.cell, eligibility)
 
 
