@@ -33,7 +33,7 @@ class Trail(Stateful):
     """
 
     # fmt: off
-    state_attributes = ("count", "length", "cues", "pairs", "targets", "answers", "shows_cue", "told",
+    state_attributes = ("count", "length", "cues", "pairs", "targets", "answers", "seen",
                         "steps", "given", "outcome")
     # fmt: on
 
@@ -48,11 +48,8 @@ class Trail(Stateful):
         self.pairs = lifetimes.pairs[row]
         self.targets = lifetimes.targets[row]
         self.answers = lifetimes.answers[row]
-        start = self.rules.answer_start
-        seen = lifetimes.observations[row]
-        self.shows_cue = [bool(step[:start].any()) for step in seen]
-        # The answer that each step tells, -1 where there is none.
-        self.told = [int(step[start:-2].argmax()) if step[start:-2].any() else -1 for step in seen]
+        # A training begins many lifetimes and draws few: what is asked of them is found out then.
+        self.seen = lifetimes.observations[row]
         self.steps = 0
         self.given: list[list[tuple[int, bool]]] = [[] for _ in range(self.count)]
         self.outcome: tuple[int, bool] | None = None
@@ -65,14 +62,22 @@ class Trail(Stateful):
             self.given[int(self.pairs[self.steps])].append(self.outcome)
         self.steps += 1
 
+    def shows_cue(self) -> bool:
+        """Whether a cue is seen now."""
+        return bool(self.seen[self.steps, : self.rules.answer_start].any())
+
+    def told(self, step: int) -> int:
+        """The answer that this step tells, -1 where there is none."""
+        answer = self.seen[step, self.rules.answer_start : -2]
+        return int(answer.argmax()) if answer.any() else -1
+
     def known(self, pair: int) -> int | None:
         """The answer of this pair that the agent was last told or found; None before that."""
         if self.rules.is_tried:
             found = [answer for answer, right in self.given[pair] if right]
         else:
-            now = self.steps + 1
-            pairs_and_answers = zip(self.pairs[:now], self.told[:now], strict=True)
-            found = [answer for shown, answer in pairs_and_answers if shown == pair and answer >= 0]
+            shown = np.flatnonzero(self.pairs[: self.steps + 1] == pair).tolist()
+            found = [answer for answer in map(self.told, shown) if answer >= 0]
         return found[-1] if found else None
 
     def has_appeared(self, pair: int) -> bool:
@@ -83,10 +88,10 @@ class Trail(Stateful):
         """What is seen now, in words."""
         pair = int(self.pairs[self.steps])
         parts = []
-        if self.shows_cue[self.steps]:
+        if self.shows_cue():
             parts.append(f"cue {pair}")
-        if self.told[self.steps] >= 0:
-            parts.append(f"answer {self.told[self.steps]}")
+        if self.told(self.steps) >= 0:
+            parts.append(f"answer {self.told(self.steps)}")
         if self.rules.is_tried and self.outcome is not None:
             parts.append(f"outcome of {self.outcome[0]}: {'right' if self.outcome[1] else 'wrong'}")
         if self.targets[self.steps] >= 0:
@@ -151,14 +156,14 @@ def draw(trail: Trail) -> NDArray[np.uint8]:
 def _draw_header(image: Image.Image, canvas: ImageDraw.ImageDraw, trail: Trail) -> None:
     top = (_HEADER - PATTERN) // 2 + 4
     now = trail.steps
-    if trail.shows_cue[now]:
+    if trail.shows_cue():
         image.paste(cue_picture(trail.cues[trail.pairs[now]], PATTERN, _INK, _PAPER, _LINE), (2 * _GAP, top))
     else:
         canvas.rectangle((2 * _GAP, top, 2 * _GAP + PATTERN - 1, top + PATTERN - 1), outline=_LINE)
     left = 2 * _GAP + PATTERN + 24
     middle = top + PATTERN // 2
-    if trail.told[now] >= 0:
-        _disc(canvas, (left, middle), int(trail.told[now]), filled=True)
+    if trail.told(now) >= 0:
+        _disc(canvas, (left, middle), trail.told(now), filled=True)
     if trail.targets[now] >= 0:
         canvas.text((left, middle), "?", fill=_TEXT, font=font(36), anchor="mm")
     elif trail.outcome is not None:
