@@ -6,7 +6,7 @@ import torch
 import plastic_rl
 from plastic_rl.training.evaluation import evaluate
 
-STEPS = 130_000
+STEPS = 200_000
 
 
 def answered(model: plastic_rl.PlasticA2C) -> float:

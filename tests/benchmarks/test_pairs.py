@@ -1,0 +1,57 @@
+"""benchmarks/science/pairs.py: what its names mean, and what it trains."""
+
+import json
+
+import pytest
+
+from plastic_rl.runs.hyperparams import load_config
+
+
+def test_names_say_network_and_weights():
+    from benchmarks.science.pairs import NETWORKS, network_of, run_name
+
+    for network in NETWORKS:
+        for weights in (4000, 64000):
+            own = NETWORKS[network].algo == "recurrent_ppo"
+            assert network_of(run_name(network, weights)) == (network, 0 if own else weights)
+
+
+@pytest.mark.parametrize("network", ["rnn modulated", "gru modulated", "gru none", "lstm none", "rnn none"])
+def test_networks_have_the_weights_that_are_asked_for(network: str):
+    import plastic_rl
+    from benchmarks.science.pairs import settings
+
+    env = plastic_rl.make_vec_env("PlasticPairs-v0", 2)
+    given = settings(f"{network}, 16,000", 16)
+    for key in ("algo", "n_envs", "n_timesteps"):
+        del given[key]
+    kwargs = load_config("PlasticPairs-v0", overrides=given).kwargs()
+    model = plastic_rl.PlasticA2C(env=env, device="cpu", **kwargs)
+    weights = sum(one.numel() for one in model.policy.parameters() if one.requires_grad)
+    assert 0.95 * 16_000 < weights <= 16_000
+    assert model.n_steps == 4 * 16
+    cell, rule = network.split()
+    assert given["policy_kwargs"].get("cell", "rnn") == cell
+    assert given["policy_kwargs"]["alpha" if rule == "none" else "rule"] == rule
+
+
+def test_plain_networks_have_at_least_the_steps_of_plastic_ones():
+    from benchmarks.science.pairs import NETWORKS, STEPS
+
+    for n_pairs in STEPS:
+        plastic = NETWORKS["rnn modulated"].steps[n_pairs]
+        assert all(NETWORKS[f"{cell} none"].steps[n_pairs] >= plastic for cell in ("rnn", "gru", "lstm"))
+
+
+def test_what_is_kept_was_trained_with_these_settings():
+    from benchmarks.science.pairs import FOLDER, NETWORKS, STEPS, WEIGHTS, Run, run_name, settings
+
+    names = {run_name(network, weights) for network in NETWORKS for weights in WEIGHTS}
+    kept = 0
+    for n_pairs in STEPS:
+        for name in names:
+            for path in (FOLDER / f"pairs_{n_pairs}").glob(f"{name.replace(' ', '_')}_*.json"):
+                stored = json.loads(path.read_text())
+                assert Run(path.parent.name, name, stored["seed"], settings(name, n_pairs)).is_stored(FOLDER)
+                kept += 1
+    assert kept == len(list(FOLDER.glob("pairs_*/*.json"))) > 0
