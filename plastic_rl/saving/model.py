@@ -121,11 +121,8 @@ def load_model(
         print("\n".join(f"- {name}: {version}" for name, version in content.versions.items()))
     where, settings = shown(path), content.settings
     complete(where, content, {**kwargs, **given})
-    if "policy_kwargs" in kwargs and kwargs["policy_kwargs"] != settings.get("policy_kwargs"):
-        raise ValueError(
-            f"policy_kwargs must equal those of the saved model, {settings.get('policy_kwargs')}, "
-            f"got {kwargs['policy_kwargs']}"
-        )
+    if "policy_kwargs" in kwargs:
+        kwargs["policy_kwargs"] = _same_policy_kwargs(algorithm, settings, kwargs["policy_kwargs"])
     check_settings(where, settings, algorithm, given)
     if env is not None:
         env = algorithm._wrap_env(env, settings.get("verbose", 0))
@@ -149,6 +146,21 @@ def load_model(
         # The exploration matrix of the right device.
         model.policy.reset_noise()  # type: ignore[operator]
     return model
+
+
+def _same_policy_kwargs(algorithm: type[Algorithm], settings: Mapping[str, Any], given: Any) -> Any:
+    """The saved arguments of the policy, which the given ones have to be.
+
+    Raises:
+        ValueError: they differ.
+    """
+    saved, accepted = settings.get("policy_kwargs"), [given]
+    complete_kwargs = getattr(algorithm, "completed_policy_kwargs", None)
+    if complete_kwargs and isinstance(given, Mapping):
+        accepted.append(complete_kwargs(settings.get("policy_class"), given))
+    if saved not in accepted:
+        raise ValueError(f"policy_kwargs must equal those of the saved model, {saved}, got {given}")
+    return saved
 
 
 def read_parameters(

@@ -53,6 +53,18 @@ class PlasticOnPolicyAlgorithm(RolloutCollector):
         "MultiInputPolicy": MultiInputPolicy,
         "OmniglotPolicy": OmniglotPolicy,
     }
+    default_policy_kwargs: ClassVar[Mapping[str, Any]] = {}
+    """What `MlpPolicy`, `CnnPolicy` and `MultiInputPolicy` have where ``policy_kwargs`` do not say it."""
+
+    @classmethod
+    def completed_policy_kwargs(
+        cls, policy: str | type[BasePolicy], policy_kwargs: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        """These arguments of a policy, with the algorithm's own defaults for what they leave out."""
+        given = dict(policy_kwargs or {})
+        if policy in ("MlpPolicy", "CnnPolicy", "MultiInputPolicy", MlpPolicy, CnnPolicy, MultiInputPolicy):
+            return {**cls.default_policy_kwargs, **given}
+        return given
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:

@@ -191,7 +191,8 @@ def test_the_same_seed_is_the_same_training():
 
 def test_a_memoryless_policy_class_is_trained_as_ppo_would():
     def train(algorithm):
-        model = algorithm(ActorCriticPolicy, cartpoles(), n_steps=32, n_epochs=2, batch_size=16, seed=0)
+        settings = {"learning_rate": 3e-4, "n_steps": 32, "n_epochs": 2, "batch_size": 16, "ent_coef": 0.0}
+        model = algorithm(ActorCriticPolicy, cartpoles(), seed=0, **settings)
         return parameters(model.learn(256))
 
     ours, theirs = train(PlasticPPO), train(PPO)
@@ -239,3 +240,45 @@ def test_learns_a_task_that_provably_needs_memory(recall):
     mean, _ = evaluate_policy(model, make_vec_env(recall, 8, seed=1000), n_eval_episodes=200)
     assert not isinstance(mean, list)
     assert mean > 0.95
+
+
+def test_nothing_said_is_a_gated_core_and_another_for_the_critic(tmp_path):
+    model = PlasticPPO("MlpPolicy", "CartPole-v1", device="cpu")
+    assert model.policy_kwargs == PlasticPPO.default_policy_kwargs
+    assert model.policy.core.cell == "gru"
+    assert model.policy.hidden_size == 64
+    assert model.policy.critic_core is not model.policy.core
+
+
+class Own(PlasticPolicy):
+    """A policy of somebody's own."""
+
+
+def test_what_is_said_of_the_network_holds_and_another_policy_keeps_its_own_defaults():
+    said = {"cell": "rnn", "share_features_extractor": True, "hidden_size": 8}
+    model = PlasticPPO("MlpPolicy", "CartPole-v1", device="cpu", policy_kwargs=said)
+    assert model.policy.core.cell == "rnn"
+    assert PlasticPPO(Own, "CartPole-v1", device="cpu", policy_kwargs={"hidden_size": 8}).policy_kwargs == {
+        "hidden_size": 8
+    }
+
+
+def test_a_model_is_loaded_with_the_arguments_that_it_was_made_with(tmp_path):
+    given = {"hidden_size": 8}
+    model = make(policy_kwargs=given)
+    assert given == {"hidden_size": 8}
+    model.save(tmp_path / "model")
+    again = PlasticPPO.load(tmp_path / "model", policy_kwargs=given)
+    assert again.policy_kwargs == model.policy_kwargs
+    assert again.policy.core.cell == "gru"
+    with pytest.raises(ValueError, match="policy_kwargs must equal"):
+        PlasticPPO.load(tmp_path / "model", policy_kwargs={"hidden_size": 8, "cell": "rnn"})
+
+
+def test_a_file_that_says_nothing_of_the_cell_is_one_without_gates(tmp_path):
+    model = make(policy_kwargs={"hidden_size": 8, "cell": "rnn", "share_features_extractor": True})
+    model.policy_kwargs = {"hidden_size": 8}
+    model.save(tmp_path / "model")
+    again = PlasticPPO.load(tmp_path / "model")
+    assert again.policy.core.cell == "rnn"
+    assert PlasticPPO.load(tmp_path / "model", policy_kwargs={"hidden_size": 8}).policy.core.cell == "rnn"

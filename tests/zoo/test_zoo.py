@@ -127,7 +127,7 @@ def test_ppo_is_trained_played_filmed_and_tuned(
     assert zoo.main(["train", *agent, *options, "-n", "80", "--eval-freq", "40"]) == 0
     run = Path("logs/plastic_ppo/PlasticPairs-v0_1")
     model = PlasticPPO.load(run / "PlasticPairs-v0.zip", device="cpu")
-    assert (model.num_timesteps, model.n_epochs, model.policy.core.rule) == (80, 10, "oja")
+    assert (model.num_timesteps, model.n_epochs, model.policy.core.rule) == (80, 4, "oja")
     capsys.readouterr()
     assert zoo.main(["enjoy", *agent, "--no-render", "-n", "64", "--device", "cpu"]) == 0
     assert "Mean episode length: 32.00" in capsys.readouterr().out
