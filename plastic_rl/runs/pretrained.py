@@ -174,7 +174,7 @@ def export(run: Path, folder: Path = FOLDER, half: bool = False, episodes: int =
     record = runs.read_config(run)
     if record.algo != _ALGO:
         raise ValueError(f"{run} is a run of {record.algo}, not of {_ALGO}")
-    if record.normalize is not None:
+    if record.normalize is not None and record.normalize.get("norm_obs", True):
         raise ValueError(f"{run} was trained on normalized observations, for which an agent has no place")
     env_id, env_kwargs = agent_name(record.env_id), record.env_kwargs
     env = make_vec_env(env_id, record.n_envs, env_kwargs=env_kwargs)

@@ -67,6 +67,8 @@ def find_normalize(env: VecEnv | None) -> VecNormalize | None:
 def normalized_as_trained(env: VecEnv, options: Mapping[str, Any] | None, folder: Path) -> VecEnv:
     """Environments for the agent of a run, observations normalized as at the end of its training.
 
+    Where only rewards were, nothing is: an agent that plays does not see them.
+
     Args:
         env: monitored ones.
         options: the run's, as `check_normalize` returns them.
@@ -76,11 +78,11 @@ def normalized_as_trained(env: VecEnv, options: Mapping[str, Any] | None, folder
         OSError: the statistics cannot be read.
         ValueError: they are damaged, or of other observations.
     """
-    env = normalized(env, options)
-    load_statistics(env, folder)
-    if isinstance(env, VecNormalize):
-        env.training = env.norm_reward = False
-    return env
+    if options is None or not options.get("norm_obs", True):
+        return env
+    wrapped = VecNormalize(env, training=False, **{**options, "norm_reward": False})
+    load_statistics(wrapped, folder)
+    return wrapped
 
 
 def save_statistics(env: VecEnv | None, folder: Path) -> None:
@@ -128,7 +130,7 @@ def load_statistics(env: VecEnv, folder: Path) -> None:
         returns = np.asarray(statistics["discounted_returns"], dtype=np.float64)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{path} is missing: the model was trained on normalized observations"
+            f"{path} is missing: the model was trained on normalized observations or rewards"
         ) from error
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} does not hold the statistics of these environments: {error}") from error

@@ -137,6 +137,7 @@ def test_old_agents_play_and_train_with_trust(
         str(agent),
     ]
     train += ["--device", "cpu", "-params", "n_envs:1", "n_steps:4", "policy_kwargs:dict(hidden_size=4)"]
+    train += ["normalize:False"]
     assert zoo.main(train) == 2
     assert "--trust" in capsys.readouterr().err
     assert zoo.main([*train, "--trust"]) == 0
