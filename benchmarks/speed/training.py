@@ -1,10 +1,11 @@
 """Environment steps per second of whole training runs, and where the time goes.
 
     python -m benchmarks.speed.training [--env-id PlasticMaze-v0] [--n-envs 16 32 64 128] [--repeats 3]
-    python -m benchmarks.speed.training --hidden-size 200 --n-steps 250 --rule hebb          the paper's
+    python -m benchmarks.speed.training --hyperparams n_steps:250 policy_kwargs.hidden_size:200
+    python -m benchmarks.speed.training --algo plastic_ppo --hyperparams policy_kwargs.hidden_size:72
 
-Every run is PlasticA2C with the settings of the command line, on the batched environment with its monitor
-and a callback, as `plastic-rl train` runs it. The number of environments takes turns; medians over repeats
+Every run has the settings of the command line, on the batched environment with its monitor and a callback, as
+`plastic-rl train` runs it. The number of environments takes turns; medians over repeats
 are reported, after one update that warms up. The split is measured in the same runs, by clocks around the
 parts; what no clock covers is Python.
 """
@@ -29,6 +30,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 import plastic_rl
 from plastic_rl.ops.plastic_rnn import Recording
 from plastic_rl.policies import PlasticPolicy
+from plastic_rl.runs.hyperparams import algorithm_class, load_config
+from plastic_rl.runs.plain_yaml import parse_pairs
+from plastic_rl.runs.statistics import normalized
+from plastic_rl.training.on_policy import PlasticOnPolicyAlgorithm
 from plastic_rl.training.rollout import RolloutRecorder
 
 PARTS = ("environment", "acting", "backward", "heads", "optimiser", "returns", "Python")
@@ -41,22 +46,17 @@ class Nothing(BaseCallback):
         return True
 
 
-def make(
-    env_id: str,
-    n_envs: int,
-    hidden_size: int | None = None,
-    n_steps: int | None = None,
-    rule: str | None = None,
-) -> plastic_rl.PlasticA2C:
+def make(algo: str, env_id: str, n_envs: int, overrides: dict[str, Any]) -> PlasticOnPolicyAlgorithm:
+    config = load_config(env_id, algo, overrides=overrides)
     env = plastic_rl.make_vec_env(env_id, n_envs=n_envs, seed=0, env_kwargs={"render_mode": None})
-    overrides: dict[str, Any] = {} if n_steps is None else {"n_steps": n_steps}
-    policy_kwargs = {"hidden_size": hidden_size, "rule": rule}
-    overrides["policy_kwargs"] = {key: value for key, value in policy_kwargs.items() if value is not None}
-    return plastic_rl.PlasticA2C(env=env, **plastic_rl.hyperparams(env_id, overrides=overrides), seed=0)
+    env = normalized(env, config.normalize, config.hyperparams["gamma"])
+    model = algorithm_class(algo)(env=env, **config.kwargs(), seed=0)
+    assert isinstance(model, PlasticOnPolicyAlgorithm)
+    return model
 
 
 @contextmanager
-def clocks(model: plastic_rl.PlasticA2C) -> Iterator[dict[str, float]]:
+def clocks(model: PlasticOnPolicyAlgorithm) -> Iterator[dict[str, float]]:
     """Seconds spent in each part while the block runs."""
     seconds: dict[str, float] = defaultdict(float)
 
@@ -85,7 +85,7 @@ def clocks(model: plastic_rl.PlasticA2C) -> Iterator[dict[str, float]]:
         yield seconds
 
 
-def measure(model: plastic_rl.PlasticA2C, updates: int) -> tuple[float, dict[str, float]]:
+def measure(model: PlasticOnPolicyAlgorithm, updates: int) -> tuple[float, dict[str, float]]:
     """Steps per second, and the microseconds per environment step of each part."""
     steps = updates * model.n_steps * model.n_envs
     with clocks(model) as seconds:
@@ -100,18 +100,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--algo", default="plastic_a2c", choices=["plastic_a2c", "plastic_ppo"])
     parser.add_argument("--env-id", default="PlasticMaze-v0")
     parser.add_argument("--n-envs", type=int, nargs="+", default=[16, 32, 64, 128])
-    parser.add_argument("--hidden-size", type=int, help="default: that of the settings")
-    parser.add_argument("--n-steps", type=int, help="default: that of the settings")
-    parser.add_argument("--rule", help="default: that of the settings")
+    parser.add_argument("--hyperparams", nargs="+", default=[], metavar="KEY:VALUE")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--updates", type=int, default=4)
     arguments = parser.parse_args()
 
+    overrides = parse_pairs(arguments.hyperparams)
     models = {
-        n_envs: make(arguments.env_id, n_envs, arguments.hidden_size, arguments.n_steps, arguments.rule)
-        for n_envs in arguments.n_envs
+        n_envs: make(arguments.algo, arguments.env_id, n_envs, overrides) for n_envs in arguments.n_envs
     }
     for model in models.values():
         measure(model, updates=1)
@@ -127,7 +126,8 @@ def main() -> None:
     policy = model.policy
     assert isinstance(policy, PlasticPolicy)
     table = Table(
-        title=f"{arguments.env_id}, {policy.hidden_size} neurons, {policy.core_options.rule}, "
+        title=f"{arguments.algo}, {arguments.env_id}, {policy.core_options.cell} of {policy.hidden_size}, "
+        f"{policy.core_options.rule}, "
         f"rollouts of {model.n_steps} steps: "
         f"training on {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
         f"load {load}; medians of {arguments.repeats} repeats of {arguments.updates} updates"
