@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
 
 
 def make_memory(render_mode: str | None = None) -> gym.Env[Any, Any]:
@@ -24,7 +26,14 @@ def make_memory(render_mode: str | None = None) -> gym.Env[Any, Any]:
 def make_delayed_match(render_mode: str | None = None) -> gym.Env[Any, Any]:
     """NeuroGym's: is the second stimulus the first? An episode is 100 steps of trials."""
     tasks = import_module("neurogym.envs.native.delaymatchsample")
-    return gym.wrappers.TimeLimit(tasks.DelayMatchSample(), 100)
+    env: gym.Env[Any, Any] = gym.wrappers.TimeLimit(tasks.DelayMatchSample(), 100)
+    # Its own kinds of spaces would have to be given again to load a model.
+    seen, done = env.observation_space, env.action_space
+    assert isinstance(seen, spaces.Box)
+    assert isinstance(done, spaces.Discrete)
+    env.observation_space = spaces.Box(seen.low, seen.high, dtype=np.float32)
+    env.action_space = spaces.Discrete(int(done.n))
+    return env
 
 
 gym.register("MemoryS7-v0", f"{__name__}:make_memory", disable_env_checker=True)
