@@ -9,7 +9,16 @@ from plastic_rl.training.vec_env import make_vec_env
 
 
 def test_an_agent_without_normalized_observations_needs_no_statistics(tmp_path: Path) -> None:
-    command = ["train", "CartPole-v1", "--timesteps", "64", "--n-envs", "2", "--output", str(tmp_path / "run")]
+    command = [
+        "train",
+        "CartPole-v1",
+        "--timesteps",
+        "64",
+        "--n-envs",
+        "2",
+        "--output",
+        str(tmp_path / "run"),
+    ]
     small = ["n_steps:16", "policy_kwargs.hidden_size:4"]
     assert main([*command, "--hyperparams", *small]) == 0
     record = runs.read_config(tmp_path / "run")
