@@ -160,6 +160,7 @@ class Task:
         stop: ends the training after so many environment steps; schedules go on as if it did not.
         questions: scores are mean returns divided by this.
         levels: what a score is to be held against, in words.
+        config: settings of its own instead of the package's.
     """
 
     env_id: str
@@ -172,6 +173,7 @@ class Task:
     stop: int | None = None
     episodes: int = 256
     questions: int = 1
+    config: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,13 @@ class Network:
 
 def _popgym(name: str, levels: str) -> Task:
     return Task(
-        f"popgym-{name}-v0", levels, "plastic_ppo", module="popgym", n_timesteps=400_000, episodes=100
+        f"popgym-{name}-v0",
+        levels,
+        "plastic_ppo",
+        module="popgym",
+        n_timesteps=400_000,
+        episodes=100,
+        config=Path(__file__).with_name("core_steps_hyperparams.yml"),
     )
 
 
@@ -266,7 +274,7 @@ def _flat(env_id: str) -> gym.Env[Any, Any]:
 def load(task: Task, network: Network) -> RunConfig:
     """The settings of a run, checked."""
     overrides = {**task.overrides, **network.overrides, "policy_kwargs": network.policy_kwargs}
-    return load_config(task.env_id, task.algo, overrides=overrides)
+    return load_config(task.env_id, task.algo, task.config, overrides)
 
 
 def settings(task: Task, network: Network) -> dict[str, Any]:

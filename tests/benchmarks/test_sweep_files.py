@@ -30,8 +30,11 @@ def test_the_maze_compares_networks_of_one_size_of_the_kinds_that_their_names_sa
     assert max(sizes) < 1.02 * min(sizes)
 
 
-def test_what_is_kept_of_the_maze_was_trained_with_these_settings():
-    sweep = read_sweep(SCIENCE / "maze_conditions.yml")
+@pytest.mark.parametrize(
+    "name", ["maze_conditions", "memory", "ppo_defaults", "a2c_defaults", "recurrent_defaults", "heldout"]
+)
+def test_what_is_kept_was_trained_with_these_settings(name: str):
+    sweep = read_sweep(SCIENCE / f"{name}.yml")
     for run in sweep.runs:
         run.check_settings()
     assert sweep.of("finished")
