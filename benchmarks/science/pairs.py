@@ -78,7 +78,7 @@ NETWORKS = {
 
 def run_name(network: str, weights: int) -> str:
     """What a network of so many weights is called."""
-    return network if NETWORKS[network].algo == "recurrent_ppo" else f"{network}, {weights // 1000},000"
+    return network if NETWORKS[network].algo == "recurrent_ppo" else f"{network}, {weights:,}"
 
 
 def network_of(name: str) -> tuple[str, int]:
@@ -104,8 +104,7 @@ def hidden_size_of(name: str, weights: int) -> int:
     env = plastic_rl.make_vec_env(ENV_ID, 1, 0, env_kwargs={"render_mode": None})
 
     def count(hidden_size: int) -> int:
-        given = _settings(NETWORKS[name], 8, hidden_size)
-        options = {"hidden_size": hidden_size, **given["policy_kwargs"]}
+        options = _settings(NETWORKS[name], 8, hidden_size)["policy_kwargs"]
         policy = plastic_rl.PlasticPolicy(env.observation_space, env.action_space, lambda _: 0.0, **options)
         return sum(one.numel() for one in policy.parameters() if one.requires_grad)
 
@@ -184,7 +183,9 @@ def table(runs: dict[str, dict[str, list[Result]]]) -> str:
 
 def _style(name: str) -> dict[str, Any]:
     i = list(NETWORKS).index(network_of(name)[0])
-    return {"color": CURVES[i % len(CURVES)], "linestyle": DASHES[i % len(DASHES)]}
+    # There are more networks than colours: where a colour comes again, its dashes are others.
+    dash = DASHES[(i + i // len(CURVES)) % len(DASHES)]
+    return {"color": CURVES[i % len(CURVES)], "linestyle": dash}
 
 
 def draw_curves(path: Path, runs: dict[str, dict[str, list[Result]]], weights: int = 16_000) -> None:
@@ -213,7 +214,7 @@ def draw_curves(path: Path, runs: dict[str, dict[str, list[Result]]], weights: i
             axes.set_xlabel("environment steps")
             axes.grid(alpha=0.3)
         panels[0].set_ylabel("share of right answers")
-        figure.legend(list(labels.values()), list(labels), loc="outside lower center", ncols=4, frameon=False)
+        figure.legend(list(labels.values()), list(labels), loc="outside lower center", ncols=3, frameon=False)
 
 
 def draw_load(path: Path, runs: dict[str, dict[str, list[Result]]]) -> None:
@@ -221,7 +222,7 @@ def draw_load(path: Path, runs: dict[str, dict[str, list[Result]]]) -> None:
     sizes = [
         size for size in WEIGHTS if any(network_of(n)[1] == size for group in runs.values() for n in group)
     ]
-    with picture(path, (1.6 + 4.0 * len(sizes), 4.2)) as figure:
+    with picture(path, (2.4 + 4.0 * len(sizes), 4.2)) as figure:
         panels = figure.subplots(1, len(sizes), squeeze=False, sharey=True)[0]
         labels: dict[str, Any] = {}
         for axes, size in zip(panels, sizes, strict=True):
@@ -248,7 +249,7 @@ def draw_load(path: Path, runs: dict[str, dict[str, list[Result]]]) -> None:
             axes.set_xlabel("pairs in a lifetime")
             axes.grid(alpha=0.3)
         panels[0].set_ylabel("share of right answers")
-        figure.legend(list(labels.values()), list(labels), loc="outside lower center", ncols=4, frameon=False)
+        figure.legend(list(labels.values()), list(labels), loc="outside lower center", ncols=3, frameon=False)
 
 
 def main() -> None:

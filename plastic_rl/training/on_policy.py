@@ -61,10 +61,9 @@ class PlasticOnPolicyAlgorithm(RolloutCollector):
         cls, policy: str | type[BasePolicy], policy_kwargs: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         """These arguments of a policy, with the algorithm's own defaults for what they leave out."""
-        given = dict(policy_kwargs or {})
-        if policy in ("MlpPolicy", "CnnPolicy", "MultiInputPolicy", MlpPolicy, CnnPolicy, MultiInputPolicy):
-            return {**cls.default_policy_kwargs, **given}
-        return given
+        policy_class = cls.policy_aliases.get(policy, policy) if isinstance(policy, str) else policy
+        has_defaults = policy_class in (MlpPolicy, CnnPolicy, MultiInputPolicy)
+        return {**(cls.default_policy_kwargs if has_defaults else {}), **(policy_kwargs or {})}
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
