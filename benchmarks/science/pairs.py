@@ -35,6 +35,8 @@ from plastic_rl.training.evaluation import evaluate
 
 ENV_ID = "PlasticPairs-v0"
 FOLDER = Path(__file__).parents[1] / "results" / "pairs"
+# Its learning curves are a picture of their own, for the README.
+FRONT_PAGE = "pairs_8"
 LIFETIMES = 256
 # Far from the seeds of the training, whose environments count on from them.
 EVALUATION_SEED = 10_000
@@ -190,10 +192,14 @@ def _style(name: str) -> dict[str, Any]:
 
 def draw_curves(path: Path, runs: dict[str, dict[str, list[Result]]], weights: int = 16_000) -> None:
     """Training: the median over seeds, and all of them as a band, one panel per number of pairs."""
-    with picture(path, (5.2 * len(runs), 4.2)) as figure:
-        panels = figure.subplots(1, len(runs), squeeze=False, sharey=True)[0]
+    columns = min(len(runs), 3)
+    rows = -(-len(runs) // columns)
+    with picture(path, (5.2 * columns, 0.8 + 3.4 * rows)) as figure:
+        panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        for axes in panels.flat[len(runs) :]:
+            axes.set_axis_off()
         labels: dict[str, Any] = {}
-        for axes, (group, networks) in zip(panels, runs.items(), strict=True):
+        for axes, (group, networks) in zip(panels.flat, runs.items(), strict=False):
             n_pairs = int(group.removeprefix("pairs_"))
             for name, records in networks.items():
                 network, size = network_of(name)
@@ -213,7 +219,8 @@ def draw_curves(path: Path, runs: dict[str, dict[str, list[Result]]], weights: i
             axes.set_title(f"{n_pairs} pairs", fontsize="medium")
             axes.set_xlabel("environment steps")
             axes.grid(alpha=0.3)
-        panels[0].set_ylabel("share of right answers")
+        for axes in panels[:, 0]:
+            axes.set_ylabel("share of right answers")
         figure.legend(list(labels.values()), list(labels), loc="outside lower center", ncols=3, frameon=False)
 
 
@@ -282,6 +289,8 @@ def main() -> None:
     text = table(runs)
     (arguments.folder / "table.md").write_text(text)
     draw_curves(arguments.folder / "curves.png", runs)
+    if FRONT_PAGE in runs:
+        draw_curves(arguments.folder / f"{FRONT_PAGE}.png", {FRONT_PAGE: runs[FRONT_PAGE]})
     draw_load(arguments.folder / "load.png", runs)
     print(text)
 

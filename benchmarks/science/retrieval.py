@@ -11,7 +11,6 @@ trains only what is missing, or what other settings were used for. At the end th
 """
 
 import argparse
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,8 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.callbacks import BaseCallback
 
-import plastic_rl
+from benchmarks.science.meta import meta_train, updates_to
 from benchmarks.science.sweep import Result, Run, read_runs, train_missing
 from plastic_rl.analysis.tables import markdown_table
 from plastic_rl.envs import Episodes
@@ -30,7 +28,6 @@ from plastic_rl.envs.sampling import draw_distinct
 FOLDER = Path(__file__).parents[1] / "results" / "retrieval"
 SIZES = (20, 50, 100)
 UPDATES, BATCH = 20_000, 128
-TEST_EPISODES, TEST_SEED = 20_000, 10_000
 LETTERS, DIGITS = 26, 10
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -77,24 +74,6 @@ class RetrievalTask:
         return (np.asarray(actions) == episodes.targets).astype(np.float32)
 
 
-class Curve(BaseCallback):
-    """Notes the share of wrong answers in training, the mean over so many updates."""
-
-    def __init__(self, interval: int = 500) -> None:
-        super().__init__()
-        self.interval = interval
-        self.errors: list[float] = []
-        self.curve: list[tuple[int, float]] = []
-
-    def _on_step(self) -> bool:
-        self.errors.append(1.0 - float(np.mean(self.locals["rewards"])))
-        if len(self.errors) == self.interval:
-            updates = (len(self.curve) + 1) * self.interval
-            self.curve.append((updates, round(float(np.mean(self.errors)), 4)))
-            self.errors = []
-        return True
-
-
 def settings(name: str, size: int) -> dict[str, Any]:
     """What a run is trained with, in plain values."""
     return {
@@ -109,45 +88,7 @@ def settings(name: str, size: int) -> dict[str, Any]:
 
 def train(run: Run) -> Result:
     """One run: its errors in training and in the test, and how long it took."""
-    given = run.settings
-    task = RetrievalTask(given["n_pairs"])
-    rate = given["learning_rate"]
-    model = plastic_rl.SupervisedMetaLearner(
-        "PlasticRNNPolicy",
-        plastic_rl.EpisodicTaskEnv(task),
-        learning_rate=lambda left: rate * left,
-        batch_size=given["batch_size"],
-        max_grad_norm=given["max_grad_norm"],
-        policy_kwargs=given["policy_kwargs"],
-        seed=run.seed,
-        device="cpu",
-    )
-    curve = Curve()
-    processor = time.process_time()
-    model.learn(given["updates"] * given["batch_size"] * task.episode_length, callback=curve)
-    processor = time.process_time() - processor
-    episodes = task.sample_episodes(TEST_EPISODES, np.random.default_rng(TEST_SEED + run.seed))
-    assert isinstance(episodes.observations, np.ndarray)
-    right = 0.0
-    for begin in range(0, TEST_EPISODES, 1000):
-        part = Episodes(
-            episodes.observations[:, begin : begin + 1000], episodes.targets[begin : begin + 1000]
-        )
-        with torch.no_grad():
-            outputs = model.policy(torch.as_tensor(part.observations))
-        right += float(task.score(part, model.policy.answers(outputs)).sum())
-    return {
-        "error": round(1.0 - right / TEST_EPISODES, 5),
-        "curve": curve.curve,
-        "processor_seconds": round(processor, 1),
-        "weights": sum(parameter.numel() for parameter in model.policy.parameters()),
-    }
-
-
-def updates_to(curve: list[tuple[int, float]], error: float) -> str:
-    """Updates until the training's error was so small."""
-    reached = [updates for updates, value in curve if value <= error]
-    return f"{reached[0]:,}" if reached else "never"
+    return meta_train(RetrievalTask(run.settings["n_pairs"]), run.settings, run.seed)
 
 
 def table(runs: dict[str, dict[str, list[Result]]]) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.science import retrieval
+from benchmarks.science import meta, retrieval
 from benchmarks.science.sweep import Run
 from plastic_rl.envs.tasks.task import check_task
 
@@ -25,7 +25,7 @@ def test_the_digit_of_the_letter_is_wanted() -> None:
 def test_a_run_has_what_the_table_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrieval, "UPDATES", 500)
     monkeypatch.setattr(retrieval, "BATCH", 2)
-    monkeypatch.setattr(retrieval, "TEST_EPISODES", 1000)
+    monkeypatch.setattr(meta, "TEST_EPISODES", 1000)
     found = retrieval.train(Run("4", "rnn", 0, retrieval.settings("rnn", 4)))
     assert 0 < found["error"] < 1
     assert [updates for updates, _ in found["curve"]] == [500]

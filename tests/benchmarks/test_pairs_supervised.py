@@ -1,0 +1,24 @@
+"""The pairs by supervised learning: sizes, and a short training."""
+
+import pytest
+
+from benchmarks.science import meta, pairs_supervised
+from benchmarks.science.sweep import Run
+
+
+def test_networks_have_as_many_weights() -> None:
+    for name in pairs_supervised.NETWORKS:
+        given = pairs_supervised.settings(name)["policy_kwargs"]["hidden_size"]
+        assert 40 < given < 120, name
+    assert pairs_supervised.hidden_size_of("lstm none") < pairs_supervised.hidden_size_of("gru none")
+
+
+def test_a_run_has_what_the_table_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meta, "TEST_EPISODES", 1000)
+    settings = {**pairs_supervised.settings("gru none"), "updates": 500, "batch_size": 2}
+    settings["policy_kwargs"]["hidden_size"] = 4
+    found = pairs_supervised.train(Run("2", "gru none", 0, settings))
+    assert 0 < found["error"] < 1
+    table = pairs_supervised.table({"2": {"gru none": [{"seed": 0, **found}]}})
+    assert "| 2 | gru none |" in table
+    assert f"{1 - found['error']:.3f}" in table
