@@ -29,6 +29,8 @@ def bad_input(*errors: type[Exception]) -> Iterator[None]:
     """Turn the errors that bad input causes inside into the one line that the user sees."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # whoever reads the output has stopped: `main` knows
     except errors as error:
         raise CommandError(str(error)) from error
 

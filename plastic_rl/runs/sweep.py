@@ -277,6 +277,10 @@ def _settings(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     named = content.get("settings") or {"": {}}
     if not isinstance(named, Mapping) or not all(isinstance(one, Mapping | None) for one in named.values()):
         raise ValueError(f"settings must map names to hyper-parameters, got {named!r}")
+    for name in named:
+        if not isinstance(name, str):
+            # YAML reads 1e-3 as a number, and would call the settings 0.001.
+            raise ValueError(f"settings must have names that are text, got {name!r}: put it in quotes")
     grid = content.get("grid") or {}
     if not isinstance(grid, Mapping) or not all(isinstance(one, list) and one for one in grid.values()):
         raise ValueError(f"grid must map hyper-parameters to lists of their values, got {grid!r}")
@@ -284,7 +288,7 @@ def _settings(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name, changes in named.items():
         for values in product(*grid.values()):
             point = dict(zip(grid, values, strict=True))
-            words = [str(name)] if name else []
+            words = [name] if name else []
             words += [f"{key.rpartition('.')[2]} {value}" for key, value in point.items()]
             nested = parse_pairs([f"{key}:{json.dumps(value)}" for key, value in point.items()])
             settings[", ".join(words) or "default"] = merge(changes or {}, nested)

@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -77,12 +78,15 @@ def test_the_list_has_all_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert "bayes-optimal 293" in out
 
 
-def test_output_that_nobody_reads_is_no_error() -> None:
+@pytest.mark.parametrize("command", [["list"], ["sweep", "status", "sweep.yml"]])
+def test_output_that_nobody_reads_is_no_error(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "sweep.yml").write_text("envs: [PlasticMaze-v0]\nfolder: runs\n")
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as nobody:
         done = subprocess.run(
-            [sys.executable, "-m", "plastic_rl", "list"],
+            [sys.executable, "-m", "plastic_rl", *command],
+            cwd=tmp_path,
             stdout=nobody,
             stderr=subprocess.PIPE,
             text=True,

@@ -77,6 +77,7 @@ def test_a_sweep_can_be_short(read):
         ),
         ("envs: [PlasticMaze-v0]\nalgo: ppo", "unknown algorithm 'ppo'"),
         ("envs: [PlasticMaze-v0]\nsettings: [1]", "settings must map names to hyper-parameters"),
+        ("envs: [PlasticMaze-v0]\nsettings: {0.1: {}}", "names that are text, got 0.1: put it in quotes"),
         ("envs: [PlasticMaze-v0]\ngrid: {n_steps: 3}", "grid must map hyper-parameters to lists"),
         ("envs: [PlasticMaze-v0]\ngrid: {n_steps: [0]}", "n_steps must be an integer of at least 1, got 0"),
         ("envs: [PlasticMaze-v0]\nevaluate: {episode: 3}", "unknown key 'episode' in evaluate"),
