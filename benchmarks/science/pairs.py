@@ -184,7 +184,10 @@ def table(runs: dict[str, dict[str, list[Result]]]) -> str:
 
 
 def _style(name: str) -> dict[str, Any]:
-    i = list(NETWORKS).index(network_of(name)[0])
+    network = network_of(name)[0]
+    if NETWORKS[network].algo == "recurrent_ppo":
+        return {"color": "#222222", "linestyle": "--"}
+    i = list(NETWORKS).index(network)
     # There are more networks than colours: where a colour comes again, its dashes are others.
     dash = DASHES[(i + i // len(CURVES)) % len(DASHES)]
     return {"color": CURVES[i % len(CURVES)], "linestyle": dash}
