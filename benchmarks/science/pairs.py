@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.ticker import StrMethodFormatter
+from stable_baselines3.common.base_class import BaseAlgorithm
 
 import plastic_rl
 from benchmarks.science.curve import CurveCallback
@@ -123,10 +124,9 @@ def settings(name: str, n_pairs: int) -> dict[str, Any]:
     return _settings(NETWORKS[network], n_pairs, hidden_size_of(network, weights) if weights else None)
 
 
-def train(run: Run) -> Result:
-    """One run: what it answered, how it learned, and how long that took."""
-    n_pairs = int(run.group.removeprefix("pairs_"))
-    env_kwargs = {"n_pairs": n_pairs, "render_mode": None}
+def learn(run: Run) -> tuple[BaseAlgorithm, Result]:
+    """A trained model, how it learned, and how long that took."""
+    env_kwargs = {"n_pairs": n_pairs_of(run), "render_mode": None}
     given = dict(run.settings)
     algo, n_envs, steps = (given.pop(key) for key in ("algo", "n_envs", "n_timesteps"))
     kwargs = load_config(ENV_ID, algo, overrides=given).kwargs()
@@ -136,15 +136,26 @@ def train(run: Run) -> Result:
     processor = time.process_time()
     model.learn(steps, callback=callback)
     processor = time.process_time() - processor
-    test = plastic_rl.make_vec_env(ENV_ID, 32, EVALUATION_SEED + run.seed, env_kwargs=env_kwargs)
-    answered = evaluate(model, test, LIFETIMES, deterministic=True).returns / n_pairs
-    return {
-        "answered": round(float(answered.mean()), 4),
-        "curve": [(steps, round(mean / n_pairs, 4)) for steps, mean in callback.curve],
+    return model, {
+        "curve": [(steps, round(mean / n_pairs_of(run), 4)) for steps, mean in callback.curve],
         "steps": model.num_timesteps,
         "processor_seconds": round(processor, 1),
         "weights": sum(one.numel() for one in model.policy.parameters() if one.requires_grad),
     }
+
+
+def n_pairs_of(run: Run) -> int:
+    """The number of pairs that its group is called after."""
+    return int(run.group.removeprefix("pairs_"))
+
+
+def train(run: Run) -> Result:
+    """One run: what it answered, how it learned, and how long that took."""
+    model, learned = learn(run)
+    env_kwargs = {"n_pairs": n_pairs_of(run), "render_mode": None}
+    test = plastic_rl.make_vec_env(ENV_ID, 32, EVALUATION_SEED + run.seed, env_kwargs=env_kwargs)
+    answered = evaluate(model, test, LIFETIMES, deterministic=True).returns / n_pairs_of(run)
+    return {"answered": round(float(answered.mean()), 4), **learned}
 
 
 def steps_to(curve: list[tuple[int, float]], share: float) -> str:
