@@ -62,7 +62,8 @@ def new(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) 
                 folder = arguments.output or runs.next_free_folder(config.algo, config.env_id)
                 runs.check_new_folder(folder)
                 plans = planned(tracking, folder, {})
-        env = _normalized(make_env(config.env_id, env_kwargs, own_envs, seed), config)
+        env = make_env(config.env_id, env_kwargs, own_envs, seed, arguments.vec_env)
+        env = _normalized(env, config)
     record = RunRecord(
         env_id=config.env_id,
         env_kwargs=env_kwargs,
@@ -70,6 +71,7 @@ def new(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) 
         seed=seed,
         device=device,
         n_envs=config.n_envs,
+        vec_env=arguments.vec_env,
         n_timesteps=config.n_timesteps,
         hyperparams=config.hyperparams,
         normalize=config.normalize,
@@ -117,7 +119,8 @@ def _go_on(
             if processes.first:
                 plans = planned(tracking, folder, record.others)
                 record = replace(record, others={**record.others, **plans})
-        env = _normalized(make_env(record.env_id, record.env_kwargs, own_envs, record.seed), record)
+        env = make_env(record.env_id, record.env_kwargs, own_envs, record.seed, record.vec_env)
+        env = _normalized(env, record)
         saved = path.is_file()
         if saved:
             with bad_input(ValueError, OSError):
@@ -173,6 +176,8 @@ def _asked_for(arguments: argparse.Namespace) -> RunRecord:
         if arguments.timesteps < 1:
             raise CommandError(f"--timesteps must be at least 1, not {arguments.timesteps}")
         record = replace(record, n_timesteps=arguments.timesteps)
+    if arguments.vec_env is not None:
+        record = replace(record, vec_env=arguments.vec_env)
     return replace(record, device=checked_device(arguments.device or record.device))
 
 

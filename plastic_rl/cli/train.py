@@ -7,6 +7,7 @@ from plastic_rl.cli.arguments import add_env_kwargs, add_trust, path, seconds, w
 from plastic_rl.cli.errors import CommandError
 from plastic_rl.cli.stops import Stops
 from plastic_rl.runs.hyperparams import ALGORITHMS
+from plastic_rl.runs.record import VEC_ENVS
 from plastic_rl.tracking.options import DEFAULT_TRACKER, TRACKERS, TrackingOptions, option_flag
 
 SUMMARY = "train an agent on an environment"
@@ -28,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--timesteps", type=whole_number, metavar="N", help="environment steps of the whole training"
     )
     parser.add_argument("--n-envs", type=whole_number, metavar="N", help="environments stepped together")
+    parser.add_argument(
+        "--vec-env",
+        choices=VEC_ENVS,
+        help="single environments one after the other (dummy), or each in a process of its own (subproc), "
+        "which pays where a step takes long (default: batched where the environment can be, else dummy)",
+    )
     add_env_kwargs(parser)
     parser.add_argument(
         "--hyperparams",

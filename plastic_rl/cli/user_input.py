@@ -10,7 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 import torch as th
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from plastic_rl.arguments import split_env_id
 from plastic_rl.cli.errors import CommandError
@@ -76,7 +76,15 @@ def arguments_fit(given: Mapping[str, Any], owner: str) -> Iterator[None]:
         raise CommandError(f"the settings do not fit: {type(error).__name__}: {error}") from error
 
 
-def make_env(env_id: str, env_kwargs: dict[str, Any], n_envs: int, seed: int) -> VecEnv:
+_VEC_ENV_CLASSES: dict[str, type[DummyVecEnv | SubprocVecEnv]] = {
+    "dummy": DummyVecEnv,
+    "subproc": SubprocVecEnv,
+}
+
+
+def make_env(
+    env_id: str, env_kwargs: dict[str, Any], n_envs: int, seed: int, vec_env: str | None = None
+) -> VecEnv:
     """The vector environment; whatever is wrong with its id or arguments is the user's error."""
     module, name = split_env_id(env_id)
     if ":" in env_id and (not module or module.startswith(".")):
@@ -94,7 +102,8 @@ def make_env(env_id: str, env_kwargs: dict[str, Any], n_envs: int, seed: int) ->
         if gym.spec(name).vector_entry_point is not None:
             # Nothing is rendered here; a batch that might be asked to would keep every maze's path.
             env_kwargs = {"render_mode": None, **env_kwargs}
-        return make_vec_env(name, n_envs, seed, env_kwargs=env_kwargs)
+        vec_env_cls = None if vec_env is None else _VEC_ENV_CLASSES[vec_env]
+        return make_vec_env(name, n_envs, seed, env_kwargs=env_kwargs, vec_env_cls=vec_env_cls)
 
 
 def check_import(env_id: str, named: str | None, trust: bool, folder: Path) -> None:

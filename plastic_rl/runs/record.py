@@ -17,6 +17,9 @@ from plastic_rl.runs.plain_yaml import check_names, dump_yaml, load_yaml
 MAX_SEED = 2**31
 """Seeds of runs lie below."""
 
+VEC_ENVS = ("dummy", "subproc")
+"""Ways to step single environments, as RL-Zoo calls them: one after the other, or each in a process."""
+
 # What a record cannot do without, in the order in which it is asked for.
 _NEEDED = {
     "algo": str,
@@ -41,6 +44,7 @@ class RunRecord:
         seed: at least 0 and below `MAX_SEED`.
         device: of torch.
         n_envs: number of environments stepped together, at least 1.
+        vec_env: one of `VEC_ENVS`; None for the batched environment where there is one, else ``dummy``.
         n_timesteps: environment steps of the whole training, at least 1.
         hyperparams: the algorithm's constructor arguments as plain YAML values.
         normalize: arguments of `VecNormalize` around the environments, None for none.
@@ -60,6 +64,7 @@ class RunRecord:
     seed: int
     device: str = "auto"
     n_envs: int
+    vec_env: str | None = None
     n_timesteps: int
     hyperparams: dict[str, Any]
     normalize: dict[str, Any] | None = None
@@ -79,6 +84,7 @@ class RunRecord:
         object.__setattr__(self, "normalize", check_normalize(self.normalize))
         in_range = {
             "n_envs": self.n_envs >= 1,
+            "vec_env": self.vec_env is None or self.vec_env in VEC_ENVS,
             "n_timesteps": self.n_timesteps >= 1,
             "seed": 0 <= self.seed < MAX_SEED,
             "device": isinstance(self.device, str),

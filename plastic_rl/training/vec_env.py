@@ -213,7 +213,8 @@ def make_vec_env(
         wrapper_class: wrapper of single environments.
         env_kwargs: for the environment, say `{"max_episode_steps": 100}`; `render_mode` is
             "rgb_array" if unset.
-        vec_env_cls: `DummyVecEnv` or `SubprocVecEnv`.
+        vec_env_cls: `DummyVecEnv`, single environments one after the other, or `SubprocVecEnv`, each in a
+            process of its own.
         vec_env_kwargs: for `vec_env_cls`.
         monitor_kwargs: for the monitor; any but `info_keywords` needs single environments.
         wrapper_kwargs: for `wrapper_class`.
@@ -229,6 +230,9 @@ def make_vec_env(
     render_modes = metadata.get("render_modes", [])
     render_mode = env_kwargs.get("render_mode", "rgb_array" if "rgb_array" in render_modes else None)
     if metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP or render_mode not in [None, *render_modes]:
+        if isinstance(env_id, str) and vec_env_cls is not None and issubclass(vec_env_cls, SubprocVecEnv):
+            # Another process has not imported what registers the id: it gets what the id stands for.
+            env_id = functools.partial(_make_single, _spec_of(env_id))
         monitoring = (seed, start_index, monitor_dir, wrapper_class, env_kwargs)
         return env_util.make_vec_env(
             env_id, n_envs, *monitoring, vec_env_cls, vec_env_kwargs, monitor_kwargs, wrapper_kwargs
@@ -246,6 +250,21 @@ def make_vec_env(
     venv.reset_infos = batched.reset_infos
     venv.seed(seed)
     return venv
+
+
+def _make_single(spec: EnvSpec, **env_kwargs: Any) -> gym.Env:
+    """One environment, as Stable-Baselines3 makes it of an id: with pictures, if it knows them."""
+    try:
+        return gym.make(spec, **{"render_mode": "rgb_array", **env_kwargs})
+    except TypeError:
+        return gym.make(spec, **env_kwargs)
+
+
+def _spec_of(env_id: str) -> EnvSpec:
+    module, name = split_env_id(env_id)
+    if module:
+        importlib.import_module(module)
+    return gym.spec(name)
 
 
 def has_batched_form(env_id: str, render_mode: str | None = None) -> bool:

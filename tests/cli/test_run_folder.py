@@ -248,6 +248,15 @@ def test_a_curve_that_fails_fails_no_training(
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_environments_in_processes_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert train(folder, 80, "--vec-env", "subproc") == 0
+    assert runs.read_config(folder).vec_env == "subproc"
+    assert resume(folder, "--timesteps", "120", "--vec-env", "dummy") == 0
+    assert runs.read_config(folder).vec_env == "dummy"
+    assert PlasticA2C.load(folder / "model.zip", device="cpu").num_timesteps == 120
+
+
 def test_resume_goes_on_to_a_new_total(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert train(folder, 2000, "--n-envs", "10", "--hyperparams", "learning_rate:1e-12") == 0

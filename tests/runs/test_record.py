@@ -44,6 +44,7 @@ def test_what_is_not_there_is_not_written() -> None:
         ({"seed": MAX_SEED}, f"seed is {MAX_SEED}"),
         ({"n_envs": 0}, "n_envs is 0"),
         ({"n_envs": True}, "n_envs is missing or wrong"),
+        ({"vec_env": "threads"}, "vec_env is 'threads'"),
         ({"n_timesteps": 0}, "n_timesteps is 0"),
         ({"n_timesteps": 1.5}, "n_timesteps is missing or wrong"),
         ({"algo": "foo"}, "unknown algorithm 'foo', not one of plastic_a2c"),

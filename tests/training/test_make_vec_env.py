@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import TimeAwareObservation
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor
 
 from plastic_rl.envs import PlasticMazeEnv, PlasticMazeVectorEnv, register_environments
 from plastic_rl.training.vec_env import GymnasiumVecEnv, make_vec_env
@@ -97,6 +97,19 @@ def test_the_rest_is_left_to_stable_baselines3(arguments):
     venv.reset()
     venv.step(np.zeros(2, int))
     venv.close()
+
+
+def test_other_processes_make_what_is_registered_here_alone():
+    def play(vec_env_cls):
+        venv = make_vec_env("TimedMaze-v0", 2, seed=3, vec_env_cls=vec_env_cls)
+        assert isinstance(venv, vec_env_cls)
+        assert venv.render_mode == "rgb_array"
+        observations = [venv.reset()]
+        observations += [venv.step(np.array([t % 4, 1]))[0] for t in range(12)]
+        venv.close()
+        return np.array(observations)
+
+    np.testing.assert_array_equal(play(SubprocVecEnv), play(DummyVecEnv))
 
 
 @pytest.mark.parametrize("vec_env_cls", [None, DummyVecEnv])
