@@ -5,10 +5,11 @@
 Every run trains one network and then answers all questions of 256 fresh lifetimes with the most probable
 actions. What it found is a small file of its own in the folder, by default `benchmarks/results/pairs`: a
 second call trains only what is missing, or what other settings were used for. At the end the table
-(`table.md`), the learning curves (`curves.png`) and shares against numbers of pairs (`load.png`) of all runs
-in the folder are written.
+(`table.md`) of all runs in the folder is written, and in `docs/figures` the learning curves and the shares
+against numbers of pairs.
 
-The plastic networks have the settings of `zoo_configs/`, and as many neurons as the number of weights allows.
+The plastic networks have the settings of `zoo_configs/`, and as many neurons as the number of weights allows;
+from sixteen pairs on their trace is bounded at 1.
 Plain networks stand in their place in the same algorithm, with one core step, the best of three learning
 rates and, up to eight pairs, ten times the steps. RecurrentPPO is sb3-contrib's, with its own size.
 """
@@ -36,6 +37,7 @@ from plastic_rl.training.evaluation import evaluate
 
 ENV_ID = "PlasticPairs-v0"
 FOLDER = Path(__file__).parents[1] / "results" / "pairs"
+FIGURES = Path(__file__).parents[2] / "docs" / "figures"
 # Its learning curves are a picture of their own, for the README.
 FRONT_PAGE = "pairs_8"
 LIFETIMES = 256
@@ -95,7 +97,9 @@ def _settings(network: Network, n_pairs: int, hidden_size: int | None) -> dict[s
     overrides = dict(network.others)
     if hidden_size is not None:
         overrides |= {"n_steps": 4 * n_pairs}
-        overrides["policy_kwargs"] = {**network.policy_kwargs, "hidden_size": hidden_size}
+        # Of sixteen pairs one training in ten or so breaks with the usual bound on the trace, 2.
+        bound = {} if n_pairs < 16 or "alpha" in network.policy_kwargs else {"trace_clip": 1.0}
+        overrides["policy_kwargs"] = {**network.policy_kwargs, **bound, "hidden_size": hidden_size}
     config = load_config(ENV_ID, network.algo, overrides=overrides)
     run = {"algo": network.algo, "n_envs": config.n_envs, "n_timesteps": network.steps[n_pairs]}
     return {**run, **config.hyperparams}
@@ -197,7 +201,7 @@ def table(runs: dict[str, dict[str, list[Result]]]) -> str:
 def _style(name: str) -> dict[str, Any]:
     network = network_of(name)[0]
     if NETWORKS[network].algo == "recurrent_ppo":
-        return {"color": "#222222", "linestyle": "--"}
+        return {"color": "#7f7f7f", "linestyle": "-"}
     i = list(NETWORKS).index(network)
     # There are more networks than colours: where a colour comes again, its dashes are others.
     dash = DASHES[(i + i // len(CURVES)) % len(DASHES)]
@@ -208,7 +212,7 @@ def draw_curves(path: Path, runs: dict[str, dict[str, list[Result]]], weights: i
     """Training: the median over seeds, and all of them as a band, one panel per number of pairs."""
     columns = min(len(runs), 3)
     rows = -(-len(runs) // columns)
-    with picture(path, (5.2 * columns, 0.8 + 3.4 * rows)) as figure:
+    with picture(path, (5.2 * columns, 1.4 + 3.4 * rows)) as figure:
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
         for axes in panels.flat[len(runs) :]:
             axes.set_axis_off()
@@ -235,7 +239,10 @@ def draw_curves(path: Path, runs: dict[str, dict[str, list[Result]]], weights: i
             axes.grid(alpha=0.3)
         for axes in panels[:, 0]:
             axes.set_ylabel("share of right answers")
-        figure.legend(list(labels.values()), list(labels), loc="outside lower center", ncols=3, frameon=False)
+        shown = [network for network in NETWORKS if network in labels]
+        ncols = min(1 + columns, 3)
+        lines = [labels[network] for network in shown]
+        figure.legend(lines, shown, loc="outside lower center", ncols=ncols, frameon=False)
 
 
 def draw_load(path: Path, runs: dict[str, dict[str, list[Result]]]) -> None:
@@ -281,6 +288,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--figures", type=Path, default=FIGURES)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     wanted = {
@@ -302,10 +310,10 @@ def main() -> None:
     runs = read_runs(arguments.folder, {f"pairs_{n_pairs}": names for n_pairs in STEPS})
     text = table(runs)
     (arguments.folder / "table.md").write_text(text)
-    draw_curves(arguments.folder / "curves.png", runs)
+    draw_curves(arguments.figures / "pairs_curves.png", runs)
     if FRONT_PAGE in runs:
-        draw_curves(arguments.folder / f"{FRONT_PAGE}.png", {FRONT_PAGE: runs[FRONT_PAGE]})
-    draw_load(arguments.folder / "load.png", runs)
+        draw_curves(arguments.figures / "pairs_networks.png", {FRONT_PAGE: runs[FRONT_PAGE]})
+    draw_load(arguments.figures / "pairs_load.png", runs)
     print(text)
 
 

@@ -25,7 +25,7 @@ from plastic_rl.analysis.tables import markdown_table, with_interval
 from plastic_rl.policies import PlasticRNN
 
 FOLDER = Path(__file__).parents[1] / "results" / "pairs_lesions"
-NETWORKS = ("rnn modulated", "gru modulated", "rnn hebb")
+NETWORKS = ("rnn modulated", "gru modulated")
 N_PAIRS, WEIGHTS = 8, 16_000
 # A pair is shown in two steps: from here on questions are asked.
 SHOWN = 2 * N_PAIRS
