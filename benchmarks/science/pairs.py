@@ -5,8 +5,8 @@
 Every run trains one network and then answers all questions of 256 fresh lifetimes with the most probable
 actions. What it found is a small file of its own in the folder, by default `benchmarks/results/pairs`: a
 second call trains only what is missing, or what other settings were used for. At the end the table
-(`table.md`) of all runs in the folder is written, and in `docs/figures` the learning curves and the shares
-against numbers of pairs.
+(`table.md`) of all runs in the folder is written, and the learning curves and the shares against numbers of
+pairs: in `docs/figures`, or in the folder if it is another one.
 
 The plastic networks have the settings of `zoo_configs/`, and as many neurons as the number of weights allows;
 from sixteen pairs on their trace is bounded at 1.
@@ -288,8 +288,8 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--figures", type=Path, default=FIGURES)
     arguments = parser.parse_args()
+    figures = FIGURES if arguments.folder == FOLDER else arguments.folder
     torch.set_num_threads(1)
     wanted = {
         run.path(arguments.folder): run
@@ -310,10 +310,10 @@ def main() -> None:
     runs = read_runs(arguments.folder, {f"pairs_{n_pairs}": names for n_pairs in STEPS})
     text = table(runs)
     (arguments.folder / "table.md").write_text(text)
-    draw_curves(arguments.figures / "pairs_curves.png", runs)
+    draw_curves(figures / "pairs_curves.png", runs)
     if FRONT_PAGE in runs:
-        draw_curves(arguments.figures / "pairs_networks.png", {FRONT_PAGE: runs[FRONT_PAGE]})
-    draw_load(arguments.figures / "pairs_load.png", runs)
+        draw_curves(figures / "pairs_networks.png", {FRONT_PAGE: runs[FRONT_PAGE]})
+    draw_load(figures / "pairs_load.png", runs)
     print(text)
 
 

@@ -30,6 +30,7 @@ from plastic_rl.policies import PlasticRNN
 FOLDER = Path(__file__).parents[1] / "results" / "recall"
 VOCABULARY, LENGTH, PAIRS = 8_192, 64, 4
 SEQUENCES, TEST_SEQUENCES, TEST_SEED = 100_000, 3_000, 10_000
+SIZES = (64, 128, 256)
 BATCH = 128
 # The gap between a pair and its question follows a power law: 1 would be uniform.
 POWER = 0.01
@@ -162,7 +163,7 @@ def table(runs: dict[str, dict[str, list[Result]]]) -> str:
 def main() -> None:
     """Train what is missing, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64], choices=SIZES)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -180,7 +181,7 @@ def main() -> None:
         train,
         lambda _, result: f"{100 * result['accuracy']:.1f} % right in {result['processor_seconds']} CPU s",
     )
-    text = table(read_runs(arguments.folder, {str(size): list(NETWORKS) for size in arguments.sizes}))
+    text = table(read_runs(arguments.folder, {str(size): list(NETWORKS) for size in SIZES}))
     (arguments.folder / "table.md").write_text(text)
     print(text)
 

@@ -27,7 +27,7 @@ class CostlyEnv(gym.Env):
     observation_space = spaces.Box(-1, 1, (8,), np.float32)
     action_space = spaces.Discrete(2)
 
-    def __init__(self, cost: float, render_mode: str | None = None) -> None:
+    def __init__(self, cost: float) -> None:
         self.cost = cost
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
@@ -44,8 +44,8 @@ class CostlyEnv(gym.Env):
 
 
 def steps_per_second(env: VecEnv, seconds: float) -> float:
-    """Of all environments together, with one action all the time."""
-    actions = np.zeros(env.num_envs, int)
+    """Of all environments together, with the same actions all the time."""
+    actions = np.array([env.action_space.sample() for _ in range(env.num_envs)])
     count, begin = 0, time.perf_counter()
     while time.perf_counter() < begin + seconds:
         env.step(actions)
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument(
         "--costs", type=float, nargs="*", default=[0, 30, 100, 300, 1000], help="microseconds"
     )
-    parser.add_argument("--env-id", nargs="*", default=[], metavar="ID")
+    parser.add_argument("--env-id", nargs="*", default=[], metavar="ID", help="others to measure")
     parser.add_argument("--n-envs", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="of one measurement")

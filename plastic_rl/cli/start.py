@@ -42,7 +42,7 @@ from plastic_rl.training.learner import GradientLearner
 from plastic_rl.training.supervised import SupervisedMetaLearner
 
 # What a resumed run has from its beginning.
-_FIXED = ("algo", "config", "n_envs", "env_kwargs", "hyperparams", "seed", "output")
+_FIXED = ("algo", "config", "n_envs", "vec_env", "env_kwargs", "hyperparams", "seed", "output")
 
 
 def new(arguments: argparse.Namespace, tracking: TrackingOptions, stops: Stops) -> int:
@@ -176,8 +176,6 @@ def _asked_for(arguments: argparse.Namespace) -> RunRecord:
         if arguments.timesteps < 1:
             raise CommandError(f"--timesteps must be at least 1, not {arguments.timesteps}")
         record = replace(record, n_timesteps=arguments.timesteps)
-    if arguments.vec_env is not None:
-        record = replace(record, vec_env=arguments.vec_env)
     return replace(record, device=checked_device(arguments.device or record.device))
 
 

@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--vec-env",
         choices=VEC_ENVS,
         help="single environments one after the other (dummy), or each in a process of its own (subproc), "
-        "which pays where a step takes long (default: batched where the environment can be, else dummy)",
+        "which pays where a step takes long, and begins new episodes when it is resumed (default: batched "
+        "where the environment can be, else dummy)",
     )
     add_env_kwargs(parser)
     parser.add_argument(

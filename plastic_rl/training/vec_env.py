@@ -7,7 +7,9 @@ batched form that fits.
 
 import functools
 import importlib
+import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -230,9 +232,10 @@ def make_vec_env(
     render_modes = metadata.get("render_modes", [])
     render_mode = env_kwargs.get("render_mode", "rgb_array" if "rgb_array" in render_modes else None)
     if metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP or render_mode not in [None, *render_modes]:
-        if isinstance(env_id, str) and vec_env_cls is not None and issubclass(vec_env_cls, SubprocVecEnv):
+        if isinstance(env_id, str) and vec_env_cls not in (None, DummyVecEnv):
             # Another process has not imported what registers the id: it gets what the id stands for.
-            env_id = functools.partial(_make_single, _spec_of(env_id))
+            spec = _spec_of(env_id)
+            env_id = env_id if spec is None else functools.partial(_make_single, spec)
         monitoring = (seed, start_index, monitor_dir, wrapper_class, env_kwargs)
         return env_util.make_vec_env(
             env_id, n_envs, *monitoring, vec_env_cls, vec_env_kwargs, monitor_kwargs, wrapper_kwargs
@@ -254,17 +257,23 @@ def make_vec_env(
 
 def _make_single(spec: EnvSpec, **env_kwargs: Any) -> gym.Env:
     """One environment, as Stable-Baselines3 makes it of an id: with pictures, if it knows them."""
+    if multiprocessing.parent_process() is not None:
+        # Ctrl-C reaches all processes of a terminal: the first of them says when the environments end.
+        for name in ("SIGINT", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
         return gym.make(spec, **{"render_mode": "rgb_array", **env_kwargs})
     except TypeError:
         return gym.make(spec, **env_kwargs)
 
 
-def _spec_of(env_id: str) -> EnvSpec:
+def _spec_of(env_id: str) -> EnvSpec | None:
+    """What is registered by just this id, once its module is imported."""
     module, name = split_env_id(env_id)
     if module:
         importlib.import_module(module)
-    return gym.spec(name)
+    return gym.registry.get(name)
 
 
 def has_batched_form(env_id: str, render_mode: str | None = None) -> bool:
@@ -276,10 +285,7 @@ def has_batched_form(env_id: str, render_mode: str | None = None) -> bool:
 
 def _batched_metadata(env_id: str) -> dict[str, Any]:
     """Return the metadata of the id's batched class, or nothing if it has none that can be used."""
-    module, name = split_env_id(env_id)
-    if module:
-        importlib.import_module(module)
-    spec = gym.registry.get(name)
+    spec = _spec_of(env_id)
     # Gymnasium refuses to put a specification's own wrappers round a batch.
     if spec is None or spec.vector_entry_point is None or spec.additional_wrappers:
         return {}

@@ -4,13 +4,20 @@ import pytest
 
 from benchmarks.science import meta, pairs_supervised
 from benchmarks.science.sweep import Run
+from plastic_rl.envs import PairsTask
+from plastic_rl.policies import PlasticRNNPolicy
 
 
-def test_networks_have_as_many_weights() -> None:
-    for name in pairs_supervised.NETWORKS:
-        given = pairs_supervised.settings(name)["policy_kwargs"]["hidden_size"]
-        assert 40 < given < 120, name
-    assert pairs_supervised.hidden_size_of("lstm none") < pairs_supervised.hidden_size_of("gru none")
+@pytest.mark.parametrize("name", list(pairs_supervised.NETWORKS))
+def test_networks_have_as_many_weights(name: str) -> None:
+    task = PairsTask(8)
+    policy = PlasticRNNPolicy(
+        task.observation_space,
+        task.action_space,
+        lambda _: 0.0,
+        **pairs_supervised.settings(name)["policy_kwargs"],
+    )
+    assert 0.95 * 16_000 < sum(one.numel() for one in policy.parameters()) <= 16_000
 
 
 def test_a_run_has_what_the_table_needs(monkeypatch: pytest.MonkeyPatch) -> None:

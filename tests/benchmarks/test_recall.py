@@ -1,7 +1,11 @@
 """The task of multi-query associative recall, and a short training."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from benchmarks.science import recall
 from benchmarks.science.sweep import Run
@@ -34,4 +38,19 @@ def test_a_run_has_what_the_table_needs(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(recall, "BATCH", 10)
     found = recall.train(Run("4", "gru none", 0, recall.settings("gru none", 4, 2)))
     assert len(found["curve"]) == 2
+    assert found["accuracy"] == found["curve"][-1]
     assert "| 4 | gru none |" in recall.table({"4": {"gru none": [{"settings": {"epochs": 2}, **found}]}})
+
+
+def test_accuracy_is_the_share_of_right_answers() -> None:
+    tokens, asked, values = (
+        torch.as_tensor(part) for part in recall.draw_sequences(np.random.default_rng(0), 6)
+    )
+
+    def knows_half(tokens: Tensor, asked: Tensor) -> Tensor:
+        answers = values.clone()
+        answers[:, ::2] = 0
+        return nn.functional.one_hot(answers, recall.VOCABULARY)
+
+    network: Any = knows_half
+    assert recall.accuracy(network, tokens, asked, values) == 0.5

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import imageio.v3 as iio
@@ -15,11 +16,13 @@ import numpy as np
 import pytest
 import yaml
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
 from plastic_rl.cli.main import main
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.callbacks import ProgressCallback, SaveModelCallback
 from plastic_rl.training.a2c import PlasticA2C
+from plastic_rl.training.vec_env import make_vec_env
 
 SHORT = ["--env-kwargs", "max_episode_steps:20"]
 SETTINGS = ["n_steps:20", "policy_kwargs.hidden_size:6", "policy_kwargs.backend:reference"]
@@ -248,15 +251,27 @@ def test_a_curve_that_fails_fails_no_training(
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_environments_in_processes_of_their_own(tmp_path: Path) -> None:
+def test_environments_in_processes_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[object] = []
+
+    def noted(*arguments: Any, **more: Any) -> VecEnv:
+        made.append(more["vec_env_cls"])
+        return make_vec_env(*arguments, **more)
+
+    monkeypatch.setattr("plastic_rl.cli.user_input.make_vec_env", noted)
     folder = tmp_path / "run"
     assert train(folder, 80, "--vec-env", "subproc") == 0
     assert runs.read_config(folder).vec_env == "subproc"
-    assert resume(folder, "--timesteps", "120", "--vec-env", "dummy") == 0
-    assert runs.read_config(folder).vec_env == "dummy"
+    assert resume(folder, "--timesteps", "120", "--vec-env", "dummy") == 2
+    assert "--vec-env is fixed for a run that is resumed" in capsys.readouterr().err
+    assert resume(folder, "--timesteps", "120") == 0
+    assert made[0] is made[-1] is SubprocVecEnv
     assert PlasticA2C.load(folder / "model.zip", device="cpu").num_timesteps == 120
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_resume_goes_on_to_a_new_total(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     assert train(folder, 2000, "--n-envs", "10", "--hyperparams", "learning_rate:1e-12") == 0
@@ -311,11 +326,12 @@ def test_an_interrupted_run_is_saved_and_resumed(
     assert len(runs.read_monitor(folder)["r"]) == 2 + 4
 
 
-def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [[], ["--vec-env", "subproc"]], ids=["batched", "processes"])
+def test_ctrl_c_in_a_real_process(tmp_path: Path, more: list[str]) -> None:
     folder = tmp_path / "run"
     # fmt: off
     command = [sys.executable, "-m", "plastic_rl", "train", "PlasticMaze-v0", "--timesteps", "100000000",
-               "--output", str(folder), *TINY]
+               "--output", str(folder), *more, *TINY]
     # fmt: on
     process = subprocess.Popen(
         command,
@@ -323,6 +339,7 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
         # Started in the background, tests may have been told to ignore the signal.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -332,14 +349,17 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
         while not (log.exists() and log.read_text().count("\n") > 20) and time.monotonic() < deadline:
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        # As a terminal does: to all processes.
+        os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130
     assert "Traceback" not in err
     assert f"To go on: plastic-rl train --resume {folder}" in out
-    assert {path.name for path in folder.iterdir()} == FILES | {STATE}
+    # Environments elsewhere keep their episodes to themselves.
+    assert {path.name for path in folder.iterdir()} - {STATE} == FILES
+    assert (folder / STATE).exists() == (not more)
     assert PlasticA2C.load(folder / "model.zip", device="cpu").num_timesteps >= 20 * 20
 
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -110,6 +112,13 @@ def test_other_processes_make_what_is_registered_here_alone():
         return np.array(observations)
 
     np.testing.assert_array_equal(play(SubprocVecEnv), play(DummyVecEnv))
+
+
+def test_whatever_makes_processes_is_taken():
+    venv = make_vec_env("CartPole", 1, seed=0, vec_env_cls=partial(SubprocVecEnv, start_method="spawn"))
+    assert isinstance(venv, SubprocVecEnv)
+    assert venv.reset().shape == (1, 4)
+    venv.close()
 
 
 @pytest.mark.parametrize("vec_env_cls", [None, DummyVecEnv])
