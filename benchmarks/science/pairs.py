@@ -14,7 +14,6 @@ Plain networks stand in their place in the same algorithm, with one core step, t
 rates and, up to eight pairs, ten times the steps. RecurrentPPO is sb3-contrib's, with its own size.
 """
 
-import argparse
 import time
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,7 +27,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 import plastic_rl
 from benchmarks.science.curve import CurveCallback
-from benchmarks.science.sweep import Result, Run, read_runs, train_missing
+from benchmarks.science.sweep import Result, Run, largest_size, make_parser, read_runs, train_missing
 from plastic_rl.analysis.plots.style import CURVES, DASHES, draw_levels, picture
 from plastic_rl.analysis.tables import bootstrap, markdown_table, with_interval
 from plastic_rl.envs import reference_levels
@@ -115,11 +114,7 @@ def hidden_size_of(name: str, weights: int) -> int:
         policy = plastic_rl.PlasticPolicy(env.observation_space, env.action_space, lambda _: 0.0, **options)
         return sum(one.numel() for one in policy.parameters() if one.requires_grad)
 
-    low, high = 1, weights
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count(middle) <= weights else (low, middle)
-    return low
+    return largest_size(count, weights)
 
 
 def settings(name: str, n_pairs: int) -> dict[str, Any]:
@@ -282,12 +277,9 @@ def draw_load(path: Path, runs: dict[str, dict[str, list[Result]]]) -> None:
 
 def main() -> None:
     """Train what is missing, then write table and figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = make_parser(__doc__, NETWORKS, FOLDER)
     parser.add_argument("--n-pairs", type=int, nargs="+", default=[8], choices=STEPS)
     parser.add_argument("--weights", type=int, nargs="+", default=[16_000], choices=WEIGHTS)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     figures = FIGURES if arguments.folder == FOLDER else arguments.folder
     torch.set_num_threads(1)

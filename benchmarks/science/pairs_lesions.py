@@ -7,7 +7,6 @@ fresh lifetimes with the most probable actions under each lesion. It is a small 
 by default `benchmarks/results/pairs_lesions`; at the end the table is written.
 """
 
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from benchmarks.science import pairs
-from benchmarks.science.sweep import Result, Run, read_runs, train_missing
+from benchmarks.science.sweep import Result, Run, make_parser, read_runs, train_missing
 from plastic_rl.analysis import record_lifetimes
 from plastic_rl.analysis.lesions import Lesion, freeze, wipe, wipe_once
 from plastic_rl.analysis.tables import markdown_table, with_interval
@@ -105,10 +104,7 @@ def table(runs: dict[str, list[Result]]) -> str:
 
 def main() -> None:
     """Train what is missing, then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser = make_parser(__doc__, NETWORKS, FOLDER)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     group = f"pairs_{N_PAIRS}"

@@ -8,7 +8,6 @@ times the updates. Every run is a small file of its own in the folder, by defaul
 used for. At the end the table is written.
 """
 
-import argparse
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 
 import plastic_rl
 from benchmarks.science.meta import meta_train, updates_to
-from benchmarks.science.sweep import Result, Run, read_runs, train_missing
+from benchmarks.science.sweep import Result, Run, largest_size, make_parser, read_runs, train_missing
 from plastic_rl.analysis.tables import markdown_table, with_interval
 from plastic_rl.envs import PairsTask
 
@@ -50,10 +49,7 @@ def hidden_size_of(name: str) -> int:
         )
         return sum(one.numel() for one in policy.parameters())
 
-    size = 1
-    while count(size + 1) <= WEIGHTS:
-        size += 1
-    return size
+    return largest_size(count, WEIGHTS)
 
 
 def settings(name: str) -> dict[str, Any]:
@@ -95,11 +91,8 @@ def table(runs: dict[str, dict[str, list[Result]]]) -> str:
 
 def main() -> None:
     """Train what is missing, then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = make_parser(__doc__, NETWORKS, FOLDER)
     parser.add_argument("--n-pairs", type=int, nargs="+", default=[8], choices=N_PAIRS)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     train_missing(

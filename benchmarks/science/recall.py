@@ -12,7 +12,6 @@ Every run is a small file of its own in the folder, by default `benchmarks/resul
 trains only what is missing, or what other settings were used for. At the end the table is written.
 """
 
-import argparse
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.science.sweep import Result, Run, read_runs, train_missing
+from benchmarks.science.sweep import Result, Run, make_parser, read_runs, train_missing
 from plastic_rl.analysis.tables import markdown_table
 from plastic_rl.envs.sampling import draw_distinct
 from plastic_rl.policies import PlasticRNN
@@ -162,12 +161,9 @@ def table(runs: dict[str, dict[str, list[Result]]]) -> str:
 
 def main() -> None:
     """Train what is missing, then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = make_parser(__doc__, NETWORKS, FOLDER, seeds=[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[64], choices=SIZES)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS, metavar="NAME")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--folder", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     train_missing(

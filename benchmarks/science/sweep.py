@@ -3,6 +3,7 @@
 A run is one JSON file, `<folder>/<group>/<name>_<seed>.json`, of its seed, its settings and what it found.
 """
 
+import argparse
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,27 @@ class Run:
         """Whether the folder holds it, with just these settings."""
         path = self.path(folder)
         return path.is_file() and json.loads(path.read_text())["settings"] == self.settings
+
+
+def make_parser(
+    description: str | None, networks: Iterable[str], folder: Path, seeds: Iterable[int] = (0, 1, 2)
+) -> argparse.ArgumentParser:
+    """A program's arguments: which of the networks, which seeds, and the folder of the runs."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    names = list(networks)
+    parser.add_argument("--networks", nargs="+", default=names, choices=names, metavar="NAME")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds))
+    parser.add_argument("--folder", type=Path, default=folder)
+    return parser
+
+
+def largest_size(count: Callable[[int], int], limit: int) -> int:
+    """The largest size whose `count`, which grows with it, is no more than the limit; at least 1."""
+    low, high = 1, limit
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) <= limit else (low, middle)
+    return low
 
 
 def _stem(name: str) -> str:
