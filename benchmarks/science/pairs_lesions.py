@@ -17,6 +17,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from benchmarks.science import pairs
+from benchmarks.science.pairs_networks import ENV_ID, run_name, settings
 from benchmarks.science.sweep import Result, Run, make_parser, read_runs, train_missing
 from plastic_rl.analysis import record_lifetimes
 from plastic_rl.analysis.lesions import Lesion, freeze, wipe, wipe_once
@@ -63,7 +64,7 @@ def answered(model: BaseAlgorithm, seed: int, lesions: tuple[Lesion, ...]) -> fl
     """The share of right answers under lesions."""
     lives = record_lifetimes(
         model,
-        pairs.ENV_ID,
+        ENV_ID,
         {"n_pairs": N_PAIRS},
         episodes=pairs.LIFETIMES,
         seed=pairs.EVALUATION_SEED + seed,
@@ -111,7 +112,7 @@ def main() -> None:
     train_missing(
         arguments.folder,
         [
-            Run(group, network, seed, pairs.settings(pairs.run_name(network, WEIGHTS), N_PAIRS))
+            Run(group, network, seed, settings(run_name(network, WEIGHTS), N_PAIRS))
             for seed in arguments.seeds
             for network in arguments.networks
         ],

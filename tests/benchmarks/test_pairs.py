@@ -8,7 +8,7 @@ from plastic_rl.runs.hyperparams import load_config
 
 
 def test_names_say_network_and_weights():
-    from benchmarks.science.pairs import NETWORKS, network_of, run_name
+    from benchmarks.science.pairs_networks import NETWORKS, network_of, run_name
 
     for network in NETWORKS:
         for weights in (4000, 64000):
@@ -19,7 +19,7 @@ def test_names_say_network_and_weights():
 @pytest.mark.parametrize("network", ["rnn modulated", "gru modulated", "gru none", "lstm none", "rnn none"])
 def test_networks_have_the_weights_that_are_asked_for(network: str):
     import plastic_rl
-    from benchmarks.science.pairs import settings
+    from benchmarks.science.pairs_networks import settings
 
     env = plastic_rl.make_vec_env("PlasticPairs-v0", 2)
     given = settings(f"{network}, 16,000", 16)
@@ -36,7 +36,7 @@ def test_networks_have_the_weights_that_are_asked_for(network: str):
 
 
 def test_plain_networks_have_at_least_the_steps_of_plastic_ones():
-    from benchmarks.science.pairs import NETWORKS, STEPS
+    from benchmarks.science.pairs_networks import NETWORKS, STEPS
 
     for n_pairs in STEPS:
         plastic = NETWORKS["rnn modulated"].steps[n_pairs]
@@ -44,7 +44,9 @@ def test_plain_networks_have_at_least_the_steps_of_plastic_ones():
 
 
 def test_what_is_kept_was_trained_with_these_settings():
-    from benchmarks.science.pairs import FOLDER, NETWORKS, STEPS, WEIGHTS, Run, run_name, settings
+    from benchmarks.science.pairs import FOLDER
+    from benchmarks.science.pairs_networks import NETWORKS, STEPS, WEIGHTS, run_name, settings
+    from benchmarks.science.sweep import Run
 
     names = {run_name(network, weights) for network in NETWORKS for weights in WEIGHTS}
     kept = 0
@@ -55,3 +57,11 @@ def test_what_is_kept_was_trained_with_these_settings():
                 assert Run(path.parent.name, name, stored["seed"], settings(name, n_pairs)).is_stored(FOLDER)
                 kept += 1
     assert kept == len(list(FOLDER.glob("pairs_*/*.json"))) > 0
+
+
+def test_capacity_is_read_off_between_numbers_of_pairs():
+    from benchmarks.science.pairs_report import pairs_at
+
+    assert pairs_at(0.95, {4: 0.99, 16: 0.91}) == "8"
+    assert pairs_at(0.95, {4: 0.99, 8: 0.96}) == "8 or more"
+    assert pairs_at(0.95, {4: 0.9, 8: 0.8}) == "less than 4"

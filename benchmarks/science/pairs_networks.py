@@ -1,0 +1,91 @@
+"""The networks that are compared on PlasticPairs-v0: their settings, steps and sizes."""
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import plastic_rl
+from benchmarks.science.sweep import largest_size
+from plastic_rl.runs.hyperparams import load_config
+
+ENV_ID = "PlasticPairs-v0"
+# Environment steps of the plastic networks.
+STEPS = {2: 300_000, 4: 300_000, 8: 600_000, 16: 3_000_000, 32: 6_000_000, 64: 6_000_000}
+PLAIN_STEPS = {2: 3_000_000, 4: 3_000_000, 8: 6_000_000, 16: 6_000_000, 32: 6_000_000, 64: 6_000_000}
+WEIGHTS = (4_000, 16_000, 64_000)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is compared: an algorithm of the command line, and what is changed of its settings.
+
+    Attributes:
+        steps: of the environment, by the number of pairs.
+    """
+
+    algo: str = "plastic_a2c"
+    policy_kwargs: dict[str, Any] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
+    steps: dict[int, int] = field(default_factory=lambda: STEPS)
+
+
+def _plain(cell: str) -> Network:
+    policy_kwargs = {"cell": cell, "alpha": "none", "core_steps": 1, "core_lr_scale": 1.0}
+    return Network(policy_kwargs=policy_kwargs, others={"learning_rate": "lin_0.003"}, steps=PLAIN_STEPS)
+
+
+NETWORKS = {
+    "rnn modulated": Network(),
+    "gru modulated": Network(policy_kwargs={"cell": "gru"}),
+    "rnn retroactive": Network(policy_kwargs={"rule": "retroactive"}),
+    "rnn hebb": Network(policy_kwargs={"rule": "hebb"}),
+    "gru none": _plain("gru"),
+    "lstm none": _plain("lstm"),
+    "rnn none": _plain("rnn"),
+    "PPO, rnn modulated": Network(algo="plastic_ppo"),
+    "RecurrentPPO": Network(algo="recurrent_ppo"),
+}
+
+
+def run_name(network: str, weights: int) -> str:
+    """What a network of so many weights is called."""
+    return network if NETWORKS[network].algo == "recurrent_ppo" else f"{network}, {weights:,}"
+
+
+def network_of(name: str) -> tuple[str, int]:
+    """The network and its number of weights, 0 where it has its own."""
+    network = next(one for one in NETWORKS if name == one or name.startswith(f"{one}, "))
+    size = name.removeprefix(network).strip(", ")
+    return network, int(size.replace(",", "") or 0)
+
+
+def _settings(network: Network, n_pairs: int, hidden_size: int | None) -> dict[str, Any]:
+    overrides = dict(network.others)
+    if hidden_size is not None:
+        overrides |= {"n_steps": 4 * n_pairs}
+        overrides["policy_kwargs"] = {**network.policy_kwargs, "hidden_size": hidden_size}
+    config = load_config(ENV_ID, network.algo, overrides=overrides)
+    run = {"algo": network.algo, "n_envs": config.n_envs, "n_timesteps": network.steps[n_pairs]}
+    found = {**run, **config.hyperparams}
+    if "alpha" in network.policy_kwargs:
+        del found["policy_kwargs"]["trace_clip"]  # there is no trace
+    return found
+
+
+@cache
+def hidden_size_of(name: str, weights: int) -> int:
+    """The largest number of neurons with no more than so many weights."""
+    env = plastic_rl.make_vec_env(ENV_ID, 1, 0, env_kwargs={"render_mode": None})
+
+    def count(hidden_size: int) -> int:
+        options = _settings(NETWORKS[name], 8, hidden_size)["policy_kwargs"]
+        policy = plastic_rl.PlasticPolicy(env.observation_space, env.action_space, lambda _: 0.0, **options)
+        return sum(one.numel() for one in policy.parameters() if one.requires_grad)
+
+    return largest_size(count, weights)
+
+
+def settings(name: str, n_pairs: int) -> dict[str, Any]:
+    """What a run is trained with, in plain values."""
+    network, weights = network_of(name)
+    return _settings(NETWORKS[network], n_pairs, hidden_size_of(network, weights) if weights else None)
