@@ -143,7 +143,8 @@ def load_config(
 def default_algorithm(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> str:
     """What an environment is trained with if nobody says: ``supervised`` for an `EpisodicTaskEnv`.
 
-    All others, and ids that are not registered, get ``plastic_a2c``.
+    All others, and ids that are not registered, get ``plastic_a2c``, or ``plastic_ppo`` where that file of
+    ``zoo_configs/`` alone has an entry of their own.
 
     Args:
         env_id: the environment's id.
@@ -157,7 +158,7 @@ def default_algorithm(env_id: str, env_kwargs: Mapping[str, Any] | None = None) 
     if module and not module.startswith("."):
         importlib.import_module(module)
     if name not in gym.registry:
-        return "plastic_a2c"
+        return _reinforcement(name)
     entry_point = gym.spec(name).entry_point
     creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
     if isinstance(creator, type):
@@ -167,7 +168,13 @@ def default_algorithm(env_id: str, env_kwargs: Mapping[str, Any] | None = None) 
         env = gym.make(name, **(env_kwargs or {}))
         episodic = isinstance(env.unwrapped, EpisodicTaskEnv)
         env.close()
-    return "supervised" if episodic else "plastic_a2c"
+    return "supervised" if episodic else _reinforcement(name)
+
+
+def _reinforcement(name: str) -> str:
+    """The algorithm whose file has an entry for this environment, ``plastic_a2c`` if both or neither."""
+    a2c, ppo = (name in _read_entries(default_config_path(algo)) for algo in ("plastic_a2c", "plastic_ppo"))
+    return "plastic_ppo" if ppo and not a2c else "plastic_a2c"
 
 
 def algorithm_class(algo: str) -> Any:
@@ -194,7 +201,7 @@ def default_config_path(algo: str) -> Path:
     return folder / "zoo_configs" / f"{algo}.yml"
 
 
-def _read_entry(path: Path, name: str) -> tuple[str, dict[str, Any]]:
+def _read_entries(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no hyper-parameter file {path}")
     try:
@@ -203,6 +210,11 @@ def _read_entry(path: Path, name: str) -> tuple[str, dict[str, Any]]:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(entries, dict):
         raise ValueError(f"{path} must map environment ids to hyper-parameters")
+    return entries
+
+
+def _read_entry(path: Path, name: str) -> tuple[str, dict[str, Any]]:
+    entries = _read_entries(path)
     entry = name if name in entries else "default"
     if entry not in entries:
         raise ValueError(f"{path} has neither an entry {name!r} nor an entry 'default'")

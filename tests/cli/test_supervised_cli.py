@@ -56,6 +56,10 @@ def test_the_learner_is_chosen_by_the_environment(monkeypatch: pytest.MonkeyPatc
         assert default_algorithm(name) == default_algorithm(f"plastic_rl:{name}") == "supervised"
         assert load_config(name).source.name == "supervised.yml"
     assert default_algorithm("PlasticMaze-v0") == default_algorithm("Unknown-v0") == "plastic_a2c"
+    # Both files have an entry for the pairs, one of them for target discovery.
+    assert default_algorithm("PlasticPairs-v0") == "plastic_a2c"
+    assert default_algorithm("PlasticTargetDiscovery-v0") == "plastic_ppo"
+    assert load_config("PlasticTargetDiscovery-v0").source.name == "plastic_ppo.yml"
     assert hyperparams("PlasticOmniglot-v0")["policy"] == "ClassifierPolicy"
     assert hyperparams("PlasticOmniglot-v0", algo="plastic_a2c")["policy"] == "OmniglotPolicy"
     assert hyperparams("PlasticPatternMemory-v0", algo="plastic_a2c")["policy"] == "MlpPolicy"
