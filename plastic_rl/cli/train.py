@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "PlasticOmniglot-v0, plastic_ppo where zoo_configs/ has an entry for it alone, else plastic_a2c)",
     )
     parser.add_argument(
-        "--config", metavar="FILE", type=path, help="hyper-parameters in RL-Zoo's format, plain YAML"
+        "--config",
+        metavar="FILE",
+        type=path,
+        help="hyper-parameters in RL-Zoo's format, plain YAML; or paper, those of the paper's network",
     )
     parser.add_argument(
         "--timesteps", type=whole_number, metavar="N", help="environment steps of the whole training"

@@ -96,7 +96,8 @@ def hyperparams(
         env_id: the environment's id; without an entry of its own it takes the file's ``default`` entry.
         algo: ``"plastic_a2c"``, ``"plastic_ppo"``, ``"supervised"``, ``"a2c"`` or ``"recurrent_ppo"``; None
             is that of `default_algorithm`.
-        config: a file in RL-Zoo's format to read instead of the one that comes with the package.
+        config: a file in RL-Zoo's format to read instead of the algorithm's, or the name of another one that
+            comes with the package: ``"paper"`` has the network of Miconi, Stanley & Clune (ICML 2018).
         overrides: values that beat the file's; mappings such as ``policy_kwargs`` are merged into the file's.
 
     Returns:
@@ -120,7 +121,7 @@ def load_config(
     algo = algo or default_algorithm(env_id)
     if algo not in ALGORITHMS:
         raise ValueError(f"unknown algorithm {algo!r}: choose one of {', '.join(ALGORITHMS)}")
-    path = Path(config) if config is not None else default_config_path(algo)
+    path = default_config_path(algo) if config is None else _given_path(config)
     _, name = split_env_id(env_id)
     entry, values = _read_entry(path, name)
     allowed = allowed_keys(algo)
@@ -199,6 +200,13 @@ def default_config_path(algo: str) -> Path:
     is_checkout = (checkout / "pyproject.toml").is_file() and (checkout / "zoo_configs").is_dir()
     folder = checkout if is_checkout else package
     return folder / "zoo_configs" / f"{algo}.yml"
+
+
+def _given_path(config: str | Path) -> Path:
+    """The file that is meant: one that is there, or one of the package's by its name alone."""
+    path = Path(config)
+    own = default_config_path(path.name)
+    return own if path.name == str(config) and not path.exists() and own.is_file() else path
 
 
 def _read_entries(path: Path) -> dict[str, Any]:

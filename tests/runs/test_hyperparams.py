@@ -65,15 +65,31 @@ def test_given_file_beats_checkout_beats_package(tmp_path: Path, monkeypatch: py
     for folder, n_steps in ((package, 1), (tmp_path, 2)):
         (folder / "zoo_configs").mkdir()
         write(folder / "zoo_configs" / "plastic_a2c.yml", default={**MINIMAL, "n_steps": n_steps})
-    assert hyperparams("X")["n_steps"] == 1
+    assert hyperparams("X", "plastic_a2c")["n_steps"] == 1
     (tmp_path / "pyproject.toml").touch()
-    assert hyperparams("X")["n_steps"] == 2
+    assert hyperparams("X", "plastic_a2c")["n_steps"] == 2
     # Another project that holds a copy of the package.
     (tmp_path / "zoo_configs").rename(tmp_path / "elsewhere")
-    assert hyperparams("X")["n_steps"] == 1
+    assert hyperparams("X", "plastic_a2c")["n_steps"] == 1
     given = write(tmp_path / "given.yml", default={**MINIMAL, "n_steps": 3})
-    assert hyperparams("X", config=given)["n_steps"] == 3
-    assert hyperparams("X", config=given, overrides={"n_steps": 4})["n_steps"] == 4
+    assert hyperparams("X", "plastic_a2c", config=given)["n_steps"] == 3
+    assert hyperparams("X", "plastic_a2c", config=given, overrides={"n_steps": 4})["n_steps"] == 4
+
+
+def test_the_papers_network_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = load_config("PlasticMaze-v0", "plastic_a2c", config="paper")
+    assert given.source.name == "paper.yml"
+    assert given.hyperparams["n_steps"] == 250
+    assert (
+        given.hyperparams["policy_kwargs"].items()
+        >= {"cell": "rnn", "rule": "hebb", "hidden_size": 200}.items()
+    )
+    # A file of that name is meant before it, and a path never means the package's.
+    write(tmp_path / "paper", **{"PlasticMaze-v0": MINIMAL})
+    assert hyperparams("PlasticMaze-v0", config="paper")["n_steps"] == 7
+    with pytest.raises(FileNotFoundError, match="no hyper-parameter file other/paper"):
+        hyperparams("PlasticMaze-v0", config="other/paper")
 
 
 @pytest.mark.parametrize(
