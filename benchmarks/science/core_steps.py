@@ -191,6 +191,9 @@ class Network:
     policy: type[plastic_rl.PlasticPolicy] | None = None
 
 
+CONFIG = Path(__file__).with_name("core_steps_hyperparams.yml")
+
+
 def _popgym(name: str, levels: str) -> Task:
     return Task(
         f"popgym-{name}-v0",
@@ -199,7 +202,7 @@ def _popgym(name: str, levels: str) -> Task:
         module="popgym",
         n_timesteps=400_000,
         episodes=100,
-        config=Path(__file__).with_name("core_steps_hyperparams.yml"),
+        config=CONFIG,
     )
 
 
@@ -215,8 +218,9 @@ TASKS = {
         env_kwargs={"answer_delay": 0},
         overrides={"n_steps": 24},
         questions=8,
+        config=CONFIG,
     ),
-    "pairs, asked one step later": Task("PlasticPairs-v0", "counting .44", questions=8),
+    "pairs, asked one step later": Task("PlasticPairs-v0", "counting .44", questions=8, config=CONFIG),
     "bandit, drawn cues": Task(
         "PlasticBandit-v0",
         "chance .25, best possible .75",
@@ -245,7 +249,7 @@ TASKS = {
     "POPGym Autoencode": _popgym("AutoencodeEasy", "best 1"),
     "POPGym Concentration": _popgym("ConcentrationEasy", ""),
 }
-# Plain networks have a smaller learning rate, as in `benchmarks.science.pairs`.
+# Plain networks have a smaller learning rate, as in `benchmarks.science.pairs_networks`.
 _PLAIN = {"learning_rate": "lin_0.003"}
 NETWORKS = {
     "k = 1": Network({"core_steps": 1}),

@@ -64,7 +64,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     shares: dict[str, list[np.ndarray]] = {}
-    for path in sorted(arguments.folder.glob("*/seed_*/model.zip")):
+    for finished in sorted(arguments.folder.glob("*/seed_*/result.json")):
+        path = finished.with_name("model.zip")
         name = path.parts[-3].replace("_", " ")
         seed = int(path.parts[-2].removeprefix("seed_"))
         share = right_by_trial(PlasticPPO.load(path, device="cpu"), SEED + seed)

@@ -68,7 +68,7 @@ def _settings(network: Network, n_pairs: int, hidden_size: int | None) -> dict[s
     run = {"algo": network.algo, "n_envs": config.n_envs, "n_timesteps": network.steps[n_pairs]}
     found = {**run, **config.hyperparams}
     if "alpha" in network.policy_kwargs:
-        del found["policy_kwargs"]["trace_clip"]  # there is no trace
+        del found["policy_kwargs"]["trace_clip"]  # there is no trace, and the file's bound does nothing
     return found
 
 

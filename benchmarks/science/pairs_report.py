@@ -70,7 +70,8 @@ def pairs_at(share: float, shares: dict[int, float]) -> str:
             part = (above[1] - share) / (above[1] - value)
             return f"{above[0] * (n_pairs / above[0]) ** part:.0f}"
         above = n_pairs, value
-    return f"{above[0]} or more" if above else "none"
+    assert above is not None
+    return f"{above[0]} or more"
 
 
 def capacity(runs: dict[str, dict[str, list[Result]]], name: str = "rnn modulated") -> str:

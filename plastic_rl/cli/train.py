@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--algo",
         help=f"one of {', '.join(ALGORITHMS)} (default: supervised for tasks of whole episodes, such as "
-        "PlasticOmniglot-v0, plastic_ppo where zoo_configs/ has an entry for it alone, else plastic_a2c)",
+        "PlasticOmniglot-v0, plastic_ppo where plastic_ppo.yml alone names the id, else plastic_a2c)",
     )
     parser.add_argument(
         "--config",

@@ -206,7 +206,7 @@ def _given_path(config: str | Path) -> Path:
     """The file that is meant: one that is there, or one of the package's by its name alone."""
     path = Path(config)
     own = default_config_path(path.name)
-    return own if path.name == str(config) and not path.exists() and own.is_file() else path
+    return own if path.name == str(config) and not path.is_file() and own.is_file() else path
 
 
 def _read_entries(path: Path) -> dict[str, Any]:

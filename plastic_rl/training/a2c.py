@@ -26,8 +26,9 @@ class PlasticA2C(PlasticOnPolicyAlgorithm, A2C):
 
     ``n_steps`` bounds credit assignment: nothing that happened more than ``n_steps`` ago is learned to be
     remembered. A2C's default of 5 is too short for anything that needs memory; the length of an episode is a
-    good choice and gives the paper's whole-lifetime back-propagation. ``plastic_rl.hyperparams(env_id)``
-    has settings that work. The recorded memory grows with ``n_steps * n_envs * hidden_size``.
+    good choice and gives the paper's whole-lifetime back-propagation.
+    ``plastic_rl.hyperparams(env_id, "plastic_a2c")`` has settings that work. The recorded memory
+    grows with ``n_steps * n_envs * hidden_size``.
 
     Args:
         policy: ``MlpPolicy``, ``CnnPolicy``, ``MultiInputPolicy``, ``OmniglotPolicy``, a subclass of

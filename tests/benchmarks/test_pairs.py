@@ -1,4 +1,4 @@
-"""benchmarks/science/pairs.py: what its names mean, and what it trains."""
+"""The comparison on PlasticPairs-v0: what its names mean, what it trains, and what is read off."""
 
 import json
 

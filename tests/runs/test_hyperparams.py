@@ -78,6 +78,7 @@ def test_given_file_beats_checkout_beats_package(tmp_path: Path, monkeypatch: py
 
 def test_the_papers_network_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "paper").mkdir()
     given = load_config("PlasticMaze-v0", "plastic_a2c", config="paper")
     assert given.source.name == "paper.yml"
     assert given.hyperparams["n_steps"] == 250
@@ -85,7 +86,8 @@ def test_the_papers_network_has_a_name(tmp_path: Path, monkeypatch: pytest.Monke
         given.hyperparams["policy_kwargs"].items()
         >= {"cell": "rnn", "rule": "hebb", "hidden_size": 200}.items()
     )
-    # A file of that name is meant before it, and a path never means the package's.
+    # A file of that name is meant before it, a folder is not, and a path never means the package's.
+    (tmp_path / "paper").rmdir()
     write(tmp_path / "paper", **{"PlasticMaze-v0": MINIMAL})
     assert hyperparams("PlasticMaze-v0", config="paper")["n_steps"] == 7
     with pytest.raises(FileNotFoundError, match="no hyper-parameter file other/paper"):
