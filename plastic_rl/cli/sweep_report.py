@@ -75,6 +75,11 @@ def table(sweep: Sweep) -> str:
                 "a level; medians over seeds.",
                 _speed(conditions, sweep),
             ]
+        if sweep.at:
+            parts += [
+                f"Mean return of the last {sweep.window:,} training episodes after so many, and differences.",
+                _progress(conditions, sweep),
+            ]
     text = "\n\n".join(parts) + "\n"
     for name, content in (("table.md", text), ("table.csv", _as_csv(sweep))):
         with atomic(sweep.folder / name) as partial:
@@ -207,6 +212,33 @@ def _speed(conditions: dict[str, list[SweepRun]], sweep: Sweep) -> str:
             cells.append((f"{episodes:,.0f}, {minutes:.1f} min" if np.isfinite(episodes) else "-") + share)
         rows.append(cells)
     return markdown_table(["settings", *(f"to {level:g}" for level in sweep.levels)], rows)
+
+
+def _progress(conditions: dict[str, list[SweepRun]], sweep: Sweep) -> str:
+    means = {
+        name: np.array([_after(run, sweep.at, sweep.window) for run in group]).T
+        for name, group in conditions.items()
+    }
+    rows = [[name, *(_interval([values]) for values in each)] for name, each in means.items()]
+    for one, other in combinations(conditions, 2):
+        pairs = zip(means[one], means[other], strict=True)
+        rows.append([f"{one} minus {other}", *(_interval(pair) for pair in pairs)])
+    return markdown_table(["settings", *(f"{episodes:,}" for episodes in sweep.at)], rows)
+
+
+def _interval(samples: Sequence[np.ndarray]) -> str:
+    """The mean of a sample, or the difference of two, without runs that have not come so far."""
+    there = [sample[np.isfinite(sample)] for sample in samples]
+    if not all(len(sample) for sample in there):
+        return "-"
+    form = _form(np.concatenate(there))
+    return with_interval(there, lambda *each: float(each[0].mean() - sum(x.mean() for x in each[1:])), form)
+
+
+def _after(run: SweepRun, at: Sequence[int], window: int) -> np.ndarray:
+    """The mean return of the last episodes after each of these numbers of them; nan beyond the last."""
+    returns = run.monitor()["r"]
+    return np.array([returns[n - window : n].mean() if n <= len(returns) else np.nan for n in at])
 
 
 def _reached(run: SweepRun, level: float, window: int) -> tuple[float, float]:

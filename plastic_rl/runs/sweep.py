@@ -42,7 +42,7 @@ _KEYS = (
 )
 _TRAINED_WITH = ("algo", "env_kwargs", "n_envs", "hyperparams", "normalize")
 _EVALUATE = {"episodes": 100, "seed": 10_000, "deterministic": False}
-_TABLE: dict[str, Any] = {"window": 100, "levels": []}
+_TABLE: dict[str, Any] = {"window": 100, "levels": [], "at": []}
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,7 @@ class Sweep:
         evaluate: arguments of ``plastic-rl evaluate``: ``episodes``, ``seed``, ``deterministic``.
         window: episodes of training that means of learning curves run over.
         levels: mean returns of training; the table says when they were reached.
+        at: training episodes; the table says what the mean return was after so many.
     """
 
     folder: Path
@@ -178,6 +179,7 @@ class Sweep:
     evaluate: dict[str, Any]
     window: int
     levels: list[float] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)
 
     def of(self, state: str) -> list[SweepRun]:
         """The runs in this state."""
@@ -241,7 +243,11 @@ def _sweep(path: Path, content: dict[str, Any]) -> Sweep:
     levels = table["levels"]
     if not isinstance(levels, list) or not all(is_number(level) for level in levels):
         raise ValueError(f"table.levels must be a list of numbers, got {levels!r}")
-    return Sweep(folder, found, evaluate, check_count("table.window", table["window"]), levels)
+    if not isinstance(table["at"], list):
+        raise ValueError(f"table.at must be a list of numbers of episodes, got {table['at']!r}")
+    window = check_count("table.window", table["window"])
+    at = [check_count("table.at", episodes, least=window) for episodes in table["at"]]
+    return Sweep(folder, found, evaluate, window, levels, at)
 
 
 def _mapping(name: str, value: Any, known: Any) -> dict[str, Any]:

@@ -194,6 +194,16 @@ def test_the_table_counts_right(tmp_path, capsys):
     assert float(rows[0]["return"]) == 61.0
 
 
+def test_the_table_says_how_far_trainings_were_after_so_many_episodes(tmp_path, capsys):
+    file = write(tmp_path, seeds="[1, 2, 3]", table="table: {window: 4, at: [11, 20, 21]} #")
+    finished(read_sweep(file))
+    assert main(["sweep", "table", str(file)]) == 0
+    text = capsys.readouterr().out
+    # One of the last four episodes is at 100 after eleven; there is no twenty-first.
+    assert "| full | 25.0 [25.0, 25.0] | 100.0 [100.0, 100.0] | - |" in text
+    assert "| full minus none | 25.0 [25.0, 25.0] | 100.0 [100.0, 100.0] | - |" in text
+
+
 def test_what_is_kept_stands_for_runs_that_are_elsewhere(tmp_path, capsys):
     file = write(tmp_path, seeds="[1, 2, 3]", table="results: kept\ntable: {window: 4, levels: [50]} #")
     sweep = read_sweep(file)

@@ -86,6 +86,11 @@ def test_a_sweep_can_be_short(read):
             "evaluate.episodes must be an integer of at least 1",
         ),
         ("envs: [PlasticMaze-v0]\ntable: {levels: high}", "table.levels must be a list of numbers"),
+        ("envs: [PlasticMaze-v0]\ntable: {at: 100}", "table.at must be a list of numbers of episodes"),
+        (
+            "envs: [PlasticMaze-v0]\ntable: {window: 100, at: [50]}",
+            "table.at must be an integer of at least 100, got 50",
+        ),
         ("envs: [PlasticMaze-v0]\nseeds: [1, 1]", "two runs would lie in"),
         ("envs: [PlasticMaze-v0]\nsettings: {a b: {}, a_b: {}}", "two runs would lie in"),
         ("envs: [PlasticMaze-v0]\nsettings: {..: {}}", "the name '..' of settings has no letter or digit"),
