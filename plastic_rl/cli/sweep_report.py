@@ -5,7 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -105,13 +105,13 @@ def plot(sweep: Sweep) -> str:
             continue
         levels = reference_levels(env_id, next(iter(conditions.values()))[0].env_kwargs)
         path = sweep.folder / f"curves_{split_env_id(env_id)[1]}.png"
-        with picture(path, (15, 5)) as figure:
-            both = figure.subplots(1, 2)
-            for axes, against in zip(both, get_args(plots.Against), strict=True):
+        with picture(path, (7.5 * len(sweep.against), 5)) as figure:
+            panels = figure.subplots(1, len(sweep.against), squeeze=False)[0]
+            for axes, against in zip(panels, sweep.against, strict=True):
                 plots.learning_curves(monitors, axes, levels, env_id, sweep.window, against)
                 axes.get_legend().remove()
-            # One legend below both: within them it would lie over the curves.
-            handles, labels = both[0].get_legend_handles_labels()
+            # One legend below all: within them it would lie over the curves.
+            handles, labels = panels[0].get_legend_handles_labels()
             figure.legend(
                 handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False
             )

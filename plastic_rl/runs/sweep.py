@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import yaml
@@ -26,6 +26,8 @@ RESULT, FAILURE, LOG = "result.json", "failure.txt", "sweep.log"
 
 STATES = ("finished", "running", "failed", "stopped", "missing")
 
+Against = Literal["episodes", "minutes"]
+
 _LARGEST = 2**20  # bytes
 _KEYS = (
     "folder",
@@ -42,7 +44,8 @@ _KEYS = (
 )
 _TRAINED_WITH = ("algo", "env_kwargs", "n_envs", "hyperparams", "normalize")
 _EVALUATE = {"episodes": 100, "seed": 10_000, "deterministic": False}
-_TABLE: dict[str, Any] = {"window": 100, "levels": [], "at": []}
+_AGAINST: tuple[Against, ...] = ("episodes", "minutes")
+_TABLE: dict[str, Any] = {"window": 100, "levels": [], "at": [], "against": list(_AGAINST)}
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,7 @@ class Sweep:
         window: episodes of training that means of learning curves run over.
         levels: mean returns of training; the table says when they were reached.
         at: training episodes; the table says what the mean return was after so many.
+        against: what learning curves are drawn against.
     """
 
     folder: Path
@@ -180,6 +184,7 @@ class Sweep:
     window: int
     levels: list[float] = field(default_factory=list)
     at: list[int] = field(default_factory=list)
+    against: Sequence[Against] = _AGAINST
 
     def of(self, state: str) -> list[SweepRun]:
         """The runs in this state."""
@@ -247,7 +252,10 @@ def _sweep(path: Path, content: dict[str, Any]) -> Sweep:
         raise ValueError(f"table.at must be a list of numbers of episodes, got {table['at']!r}")
     window = check_count("table.window", table["window"])
     at = [check_count("table.at", episodes, least=window) for episodes in table["at"]]
-    return Sweep(folder, found, evaluate, window, levels, at)
+    against = table["against"]
+    if not isinstance(against, list) or not against or not all(one in _AGAINST for one in against):
+        raise ValueError(f"table.against must be a list of {' or '.join(_AGAINST)}, got {against!r}")
+    return Sweep(folder, found, evaluate, window, levels, at, against)
 
 
 def _mapping(name: str, value: Any, known: Any) -> dict[str, Any]:

@@ -86,6 +86,10 @@ def test_a_sweep_can_be_short(read):
             "evaluate.episodes must be an integer of at least 1",
         ),
         ("envs: [PlasticMaze-v0]\ntable: {levels: high}", "table.levels must be a list of numbers"),
+        (
+            "envs: [PlasticMaze-v0]\ntable: {against: [hours]}",
+            "table.against must be a list of episodes or minutes",
+        ),
         ("envs: [PlasticMaze-v0]\ntable: {at: 100}", "table.at must be a list of numbers of episodes"),
         (
             "envs: [PlasticMaze-v0]\ntable: {window: 100, at: [50]}",
