@@ -3,6 +3,8 @@
 import torch
 
 from benchmarks.science import pairs_lesions
+from benchmarks.science.pairs_networks import run_name, settings
+from benchmarks.science.sweep import Run
 from plastic_rl.policies import PlasticRNN
 
 
@@ -27,3 +29,14 @@ def test_the_table_has_a_row_for_each_lesion() -> None:
     rows = pairs_lesions.table({"rnn hebb": [rnn], "gru modulated": [gru]}).splitlines()
     assert rows[2] == "| intact | 0.500 | 0.500 |"
     assert rows[-1] == "| gates silenced |  | 0.250 |"
+
+
+def test_what_is_kept_was_trained_with_these_settings() -> None:
+    kept = 0
+    for network in pairs_lesions.NETWORKS:
+        given = settings(run_name(network, pairs_lesions.WEIGHTS), pairs_lesions.N_PAIRS)
+        for seed in range(3):
+            run = Run(f"pairs_{pairs_lesions.N_PAIRS}", network, seed, given)
+            assert run.is_stored(pairs_lesions.FOLDER)
+            kept += 1
+    assert kept == len(list(pairs_lesions.FOLDER.glob("*/*.json")))

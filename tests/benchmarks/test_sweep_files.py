@@ -31,7 +31,18 @@ def test_the_maze_compares_networks_of_one_size_of_the_kinds_that_their_names_sa
 
 
 @pytest.mark.parametrize(
-    "name", ["maze_conditions", "memory", "ppo_defaults", "a2c_defaults", "recurrent_defaults", "heldout"]
+    "name",
+    [
+        "maze_conditions",
+        "memory",
+        "ppo_defaults",
+        "a2c_defaults",
+        "recurrent_defaults",
+        "heldout",
+        "pairs_changes",
+        "pairs_blanks",
+        "discovery",
+    ],
 )
 def test_what_is_kept_was_trained_with_these_settings(name: str):
     sweep = read_sweep(SCIENCE / f"{name}.yml")
