@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from plastic_rl.analysis import record_lifetimes
-from plastic_rl.analysis.plots.style import CURVES, DASHES, picture
+from plastic_rl.analysis.plots.style import line_style, picture
 from plastic_rl.envs.discovery.rules import DiscoveryOptions, best_right_answers
 from plastic_rl.training import PlasticPPO
 
@@ -42,11 +42,9 @@ def draw(path: Path, shares: dict[str, np.ndarray]) -> None:
         axes = figure.subplots()
         trials = np.arange(1, DiscoveryOptions().n_trials + 1)
         for i, (name, each) in enumerate(shares.items()):
-            color = CURVES[i % len(CURVES)]
+            color, dashes = line_style(i)
             axes.fill_between(trials, each.min(0), each.max(0), color=color, alpha=0.15, linewidth=0)
-            # There are more networks than colours: where a colour comes again, its dashes are others.
-            dash = DASHES[(i + i // len(CURVES)) % len(DASHES)]
-            axes.plot(trials, each.mean(0), color=color, linestyle=dash, label=name)
+            axes.plot(trials, each.mean(0), color=color, linestyle=dashes, label=name)
         axes.plot(trials, optimal_by_trial(), color="#595959", linestyle=":", label="exact inference")
         axes.axhline(0.5, color="#595959", linewidth=0.8)
         axes.set_xticks(trials[::2])

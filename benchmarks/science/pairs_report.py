@@ -16,7 +16,7 @@ from benchmarks.science.pairs_networks import (
     run_name,
 )
 from benchmarks.science.sweep import Result
-from plastic_rl.analysis.plots.style import CURVES, DASHES, draw_levels, picture
+from plastic_rl.analysis.plots.style import draw_levels, line_style, picture
 from plastic_rl.analysis.tables import bootstrap, markdown_table, with_interval
 from plastic_rl.envs import reference_levels
 
@@ -98,10 +98,8 @@ def _style(name: str) -> dict[str, Any]:
     network = network_of(name)[0]
     if NETWORKS[network].algo == "recurrent_ppo":
         return {"color": "#7f7f7f", "linestyle": "-"}
-    i = list(NETWORKS).index(network)
-    # There are more networks than colours: where a colour comes again, its dashes are others.
-    dash = DASHES[(i + i // len(CURVES)) % len(DASHES)]
-    return {"color": CURVES[i % len(CURVES)], "linestyle": dash}
+    color, dashes = line_style(list(NETWORKS).index(network))
+    return {"color": color, "linestyle": dashes}
 
 
 def draw_curves(path: Path, runs: dict[str, dict[str, list[Result]]], weights: int = 16_000) -> None:

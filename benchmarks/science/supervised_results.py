@@ -31,8 +31,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 import plastic_rl  # noqa: F401 (registers the environments)
 from benchmarks.science.sweep import Result, Run, read_runs, train_missing
 from plastic_rl import SupervisedMetaLearner
-from plastic_rl.analysis.plots.curves import CURVES, DASHES
-from plastic_rl.analysis.plots.style import draw_levels, picture
+from plastic_rl.analysis.plots.style import draw_levels, line_style, picture
 from plastic_rl.analysis.tables import markdown_table
 from plastic_rl.runs.hyperparams import load_config
 from plastic_rl.training.evaluation import evaluate_episodes
@@ -252,7 +251,8 @@ def draw(axes: Axes, experiment: Experiment, variants: dict[str, list[Result]]) 
             episodes = [max(1, point["episodes"]) for point in run["curve"]]
             values = [max(1e-5, point[experiment.metric]) for point in run["curve"]]
             label = variant if j == 0 else None
-            axes.plot(episodes, values, color=CURVES[i], linestyle=DASHES[i], label=label, linewidth=1.2)
+            color, dashes = line_style(i)
+            axes.plot(episodes, values, color=color, linestyle=dashes, label=label, linewidth=1.2)
     draw_levels(axes, experiment.levels, grey=True)
     axes.set_xscale("log")
     if experiment.log_scale:

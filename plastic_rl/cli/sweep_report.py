@@ -112,9 +112,7 @@ def plot(sweep: Sweep) -> str:
                 axes.get_legend().remove()
             # One legend below all: within them it would lie over the curves.
             handles, labels = panels[0].get_legend_handles_labels()
-            figure.legend(
-                handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False
-            )
+            figure.legend(handles, labels, loc="outside lower center", ncols=3 * len(panels), frameon=False)
         stored.append(f"Stored {path}")
     if not stored:
         raise ValueError(f"no run in {sweep.folder} has finished an episode: there is nothing to draw")

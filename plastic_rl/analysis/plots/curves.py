@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import StrMethodFormatter
 
 from plastic_rl.analysis.plots.study import Study
-from plastic_rl.analysis.plots.style import CURVES, DASHES, Target, draw_levels, drawing_on
+from plastic_rl.analysis.plots.style import CURVES, Target, draw_levels, drawing_on, line_style
 from plastic_rl.runs.folder import read_monitor
 
 Against = Literal["episodes", "minutes"]
@@ -90,7 +90,7 @@ def learning_curves(
         raise ValueError("groups is empty: there is nothing to draw")
     with drawing_on(target) as axes:
         for i, (label, (places, low, median, high)) in enumerate(curves.items()):
-            color, dashes = CURVES[i % len(CURVES)], DASHES[i % len(DASHES)]
+            color, dashes = line_style(i)
             seeds = len(groups[label])
             if seeds > 1:
                 axes.fill_between(places, low, high, color=color, alpha=0.2, linewidth=0)

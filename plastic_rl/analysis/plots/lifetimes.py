@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from plastic_rl.analysis.lifetime import Lifetimes
 from plastic_rl.analysis.plots.study import Study
-from plastic_rl.analysis.plots.style import CURVES, DASHES, Target, drawing_on
+from plastic_rl.analysis.plots.style import Target, drawing_on, line_style
 
 
 def lifetime_curves(
@@ -110,7 +110,7 @@ def search_time_curves(
             number, low, median = np.arange(1, hits + 1)[shown], low[shown], median[shown]
             # What is longer than the rest of the lifetime reaches beyond the top of the picture.
             high = np.where(np.isfinite(high), high, 10.0 * len(lives.rewards))[shown]
-            color, dashes = CURVES[i % len(CURVES)], DASHES[i % len(DASHES)]
+            color, dashes = line_style(i)
             axes.fill_between(number, low, high, color=color, alpha=0.2, linewidth=0)
             name = label if shown.any() else f"{label}: most have no hit"
             axes.plot(number, median, color=color, linestyle=dashes, marker="o", markersize=4, label=name)
@@ -136,7 +136,7 @@ def _mean_and_band(
     shown = count >= 2
     smooth, count, steps = smooth[shown], count[shown], steps[window - 1 :][shown]
     mean, error = np.nanmean(smooth, axis=1), np.nanstd(smooth, axis=1, ddof=1) / np.sqrt(count)
-    color, dashes = CURVES[i % len(CURVES)], DASHES[i % len(DASHES)]
+    color, dashes = line_style(i)
     axes.fill_between(steps, mean - 1.96 * error, mean + 1.96 * error, color=color, alpha=0.2, linewidth=0)
     axes.plot(steps, mean, color=color, linestyle=dashes, linewidth=1.8, label=label)
 

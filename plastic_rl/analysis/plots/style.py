@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -26,6 +27,11 @@ Target = str | Path | Axes
 
 DIVERGING = "RdBu_r"
 """The colour map of what has a sign: blue is negative, red positive, white zero."""
+
+
+def line_style(i: int) -> tuple[str, Any]:
+    """Colour and dashes of the i-th line, no two alike: where a colour comes again, its dashes are others."""
+    return CURVES[i % len(CURVES)], DASHES[(i + i // len(CURVES)) % len(DASHES)]
 
 
 @contextmanager
