@@ -16,9 +16,11 @@ import torch
 from plastic_rl.analysis import record_lifetimes
 from plastic_rl.analysis.plots.style import line_style, picture
 from plastic_rl.envs.discovery.rules import DiscoveryOptions, best_right_answers
+from plastic_rl.runs.sweep import read_sweep
 from plastic_rl.training import PlasticPPO
 
 ENV_ID = "PlasticTargetDiscovery-v0"
+SWEEP = Path(__file__).with_name("discovery.yml")
 FIGURE = Path(__file__).parents[2] / "docs" / "figures" / "discovery_trials.png"
 LIFETIMES, SEED = 256, 20_000
 
@@ -62,13 +64,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     shares: dict[str, list[np.ndarray]] = {}
-    for finished in sorted(arguments.folder.glob("*/seed_*/result.json")):
-        path = finished.with_name("model.zip")
-        name = path.parts[-3].replace("_", " ")
-        seed = int(path.parts[-2].removeprefix("seed_"))
-        share = right_by_trial(PlasticPPO.load(path, device="cpu"), SEED + seed)
-        print(f"{name}, seed {seed}: {' '.join(f'{one:.2f}' for one in share)}")
-        shares.setdefault(name, []).append(share)
+    # In the order of the sweep's own figure.
+    for name, group in read_sweep(SWEEP).by_condition()[ENV_ID].items():
+        for run in group:
+            path = arguments.folder / run.folder.relative_to(run.folder.parents[1]) / "model.zip"
+            if not path.with_name("result.json").is_file():
+                continue
+            share = right_by_trial(PlasticPPO.load(path, device="cpu"), SEED + run.seed)
+            print(f"{name}, seed {run.seed}: {' '.join(f'{one:.2f}' for one in share)}")
+            shares.setdefault(name, []).append(share)
     if not shares:
         parser.error(f"no trained agents in {arguments.folder}")
     draw(arguments.output, {name: np.array(each) for name, each in shares.items()})

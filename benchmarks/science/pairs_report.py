@@ -74,17 +74,22 @@ def pairs_at(share: float, shares: dict[int, float]) -> str:
     return f"{above[0]} or more"
 
 
+def counts_only(n_pairs: int) -> float:
+    """The share that can be answered without binding anything."""
+    return reference_levels(ENV_ID, {"n_pairs": n_pairs})["counts only"] / n_pairs
+
+
 def capacity(runs: dict[str, dict[str, list[Result]]], name: str = "rnn modulated") -> str:
     """Markdown: by the size of the network, the pairs that are answered to .95."""
     columns = ["weights", "neurons N", "entries of the trace", "pairs at .95"]
     rows = []
     for weights in WEIGHTS:
-        found = {
-            n: runs[group][run_name(name, weights)] for n, group in _groups(runs, run_name(name, weights))
-        }
-        if found:
+        size = run_name(name, weights)
+        shares = {n: float(answered(runs[group][size]).mean()) for n, group in _groups(runs, size)}
+        # A training that broke says nothing about what a network keeps.
+        shares = {n: share for n, share in shares.items() if share > counts_only(n)}
+        if shares:
             neurons = hidden_size_of(name, weights)
-            shares = {n: float(answered(records).mean()) for n, records in found.items()}
             rows.append((f"{weights:,}", neurons, f"{neurons**2:,}", pairs_at(0.95, shares)))
     return markdown_table(columns, rows) + "\n"
 
@@ -150,6 +155,8 @@ def draw_load(path: Path, runs: dict[str, dict[str, list[Result]]]) -> None:
         for axes, size in zip(panels, sizes, strict=True):
             for network in NETWORKS:
                 name = run_name(network, size)
+                if network_of(name)[1] != size:
+                    continue  # it has a size of its own
                 found = {n_pairs: runs[group][name] for n_pairs, group in _groups(runs, name)}
                 if not found:
                     continue
@@ -160,7 +167,7 @@ def draw_load(path: Path, runs: dict[str, dict[str, list[Result]]]) -> None:
                     list(found), means, yerr=bars, marker="o", markersize=4, capsize=3, **_style(name)
                 )
                 labels[network] = line
-            counts = {n: reference_levels(ENV_ID, {"n_pairs": n})["counts only"] / n for n in STEPS}
+            counts = {n: counts_only(n) for n in STEPS}
             (labels["counts only"],) = axes.plot(
                 list(counts), list(counts.values()), color="#595959", linestyle=":"
             )

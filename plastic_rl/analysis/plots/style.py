@@ -17,7 +17,6 @@ DASHES = (
     (0, (1, 1)),
     (0, (7, 1, 1, 1, 1, 1)),
     (0, (2, 2)),
-    "solid",
 )
 LEVELS = ("#595959", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 LEVEL_DASHES = ("dotted", "dashed", "dashdot", "solid", (0, (7, 1, 1, 1, 1, 1)))
@@ -30,8 +29,8 @@ DIVERGING = "RdBu_r"
 
 
 def line_style(i: int) -> tuple[str, Any]:
-    """Colour and dashes of the i-th line, no two alike: where a colour comes again, its dashes are others."""
-    return CURVES[i % len(CURVES)], DASHES[(i + i // len(CURVES)) % len(DASHES)]
+    """Colour and dashes of the i-th line; as there is one colour more than dashes, 42 are no two alike."""
+    return CURVES[i % len(CURVES)], DASHES[i % len(DASHES)]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from plastic_rl.analysis.plots import learning_curve, running_statistics
+from plastic_rl.analysis.plots.style import line_style
 
 
 def axes_of(returns: np.ndarray, **options: object):
@@ -82,3 +83,7 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"monitor\.csv is not a monitor log, or is damaged"):
         learning_curve(tmp_path, tmp_path / "curve.png")
     assert not (tmp_path / "curve.png").exists()
+
+
+def test_no_two_of_42_lines_look_alike() -> None:
+    assert len({line_style(i) for i in range(42)}) == 42
