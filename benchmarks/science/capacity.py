@@ -90,9 +90,11 @@ def run_name(rule: str, patterns: int) -> str:
     return f"{rule}, {patterns}"
 
 
-def mean_error(records: list[Result], patterns: int) -> float:
-    """The mean over seeds of the share of wrong bits, nan where it was not tested."""
-    return float(np.mean([record["errors"].get(str(patterns), np.nan) for record in records]))
+def mean_error(networks: dict[str, list[Result]], name: str, patterns: int) -> float:
+    """The mean over seeds of the share of wrong bits, nan where there is no such network."""
+    if name not in networks:
+        return np.nan
+    return float(np.mean([record["errors"][str(patterns)] for record in networks[name]]))
 
 
 def table(runs: dict[str, dict[str, list[Result]]]) -> str:
@@ -104,7 +106,7 @@ def table(runs: dict[str, dict[str, list[Result]]]) -> str:
             row = [group, str(patterns)]
             for rule in RULES:
                 for name in (run_name(rule, patterns), run_name(rule, FEW)):
-                    error = mean_error(networks[name], patterns) if name in networks else np.nan
+                    error = mean_error(networks, name, patterns)
                     row.append("" if np.isnan(error) else f"{100 * error:.2f} %")
             rows.append(row)
     return markdown_table(columns, rows) + "\n"
@@ -120,10 +122,9 @@ def draw(path: Path, runs: dict[str, dict[str, list[Result]]]) -> None:
                 counts = pattern_counts(int(group))
                 loads = [patterns / int(group) for patterns in counts]
                 for few, width in ((False, 1.8), (True, 1.0)):
-                    names = [run_name(rule, FEW if few else patterns) for patterns in counts]
                     errors = [
-                        100 * mean_error(networks[name], patterns) if name in networks else np.nan
-                        for name, patterns in zip(names, counts, strict=True)
+                        100 * mean_error(networks, run_name(rule, FEW if few else patterns), patterns)
+                        for patterns in counts
                     ]
                     style = {"color": CURVES[i], "linestyle": DASHES[1 if few else 0], "linewidth": width}
                     label = f"{group} bits, trained {'on five patterns' if few else 'on as many'}"
@@ -157,8 +158,8 @@ def main() -> None:
         train,
         lambda _, result: f"{result['errors']} wrong in {result['processor_seconds']} CPU s",
     )
-    names = [run_name(rule, patterns) for rule in RULES for bits in BITS for patterns in pattern_counts(bits)]
-    runs = read_runs(arguments.folder, {str(bits): list(dict.fromkeys(names)) for bits in BITS})
+    names = {str(bits): [run_name(rule, n) for rule in RULES for n in pattern_counts(bits)] for bits in BITS}
+    runs = read_runs(arguments.folder, names)
     text = table(runs)
     (arguments.folder / "table.md").write_text(text)
     draw(FIGURE if arguments.folder == FOLDER else arguments.folder / FIGURE.name, runs)

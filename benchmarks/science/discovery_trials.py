@@ -1,8 +1,8 @@
 """Target discovery, trial by trial: how trained agents find out within a lifetime which cue is the target.
 
-    python -m benchmarks.science.discovery_trials runs/discovery/PlasticTargetDiscovery-v0 [--output FIGURE]
+    python -m benchmarks.science.discovery_trials [--output FIGURE]
 
-The folder is that of the runs that `plastic-rl sweep benchmarks/science/discovery.yml` trains. Every agent
+The agents are those that `plastic-rl sweep benchmarks/science/discovery.yml` has trained here. Each
 plays 256 fresh lifetimes with its most probable answers. The figure has the share of right answers in each
 trial, the mean over seeds and all of them as a band, beside what exact inference has there.
 """
@@ -59,7 +59,6 @@ def draw(path: Path, shares: dict[str, np.ndarray]) -> None:
 def main() -> None:
     """Play all trained agents, then write the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("folder", type=Path)
     parser.add_argument("--output", type=Path, default=FIGURE)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -67,14 +66,15 @@ def main() -> None:
     # In the order of the sweep's own figure.
     for name, group in read_sweep(SWEEP).by_condition()[ENV_ID].items():
         for run in group:
-            path = arguments.folder / run.folder.relative_to(run.folder.parents[1]) / "model.zip"
-            if not path.with_name("result.json").is_file():
+            path = run.folder / "model.zip"
+            # What is kept of a run stands for its scores, not for its agent.
+            if run.state() != "finished" or not path.is_file():
                 continue
             share = right_by_trial(PlasticPPO.load(path, device="cpu"), SEED + run.seed)
             print(f"{name}, seed {run.seed}: {' '.join(f'{one:.2f}' for one in share)}")
             shares.setdefault(name, []).append(share)
     if not shares:
-        parser.error(f"no trained agents in {arguments.folder}")
+        parser.error(f"no trained agents: plastic-rl sweep {SWEEP} trains them")
     draw(arguments.output, {name: np.array(each) for name, each in shares.items()})
 
 

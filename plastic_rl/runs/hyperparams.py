@@ -174,8 +174,11 @@ def default_algorithm(env_id: str, env_kwargs: Mapping[str, Any] | None = None) 
 
 def _reinforcement(name: str) -> str:
     """The algorithm whose file has an entry for this environment, ``plastic_a2c`` if both or neither."""
-    a2c, ppo = (name in _read_entries(default_config_path(algo)) for algo in ("plastic_a2c", "plastic_ppo"))
-    return "plastic_ppo" if ppo and not a2c else "plastic_a2c"
+
+    def has_entry(algo: str) -> bool:
+        return name in _read_entries(default_config_path(algo))
+
+    return "plastic_ppo" if has_entry("plastic_ppo") and not has_entry("plastic_a2c") else "plastic_a2c"
 
 
 def algorithm_class(algo: str) -> Any:
