@@ -1,0 +1,114 @@
+"""The memory benchmark's tables: levels, scores, aggregates, and what is written."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("popgym")
+
+from benchmarks.science import popgym_levels, popgym_report
+
+
+class FakeRun:
+    """What a report asks of a run."""
+
+    def __init__(self, mean: float, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.mean = mean
+        self.log = {"r": mean + 0.1 * rng.standard_normal(4000), "l": np.full(4000, 50.0)}
+
+    def result(self) -> dict[str, Any]:
+        return {"measures": {"return": {"mean": self.mean}}, "processor_seconds": 120.0, "steps": 200_000}
+
+    def monitor(self) -> dict[str, np.ndarray]:
+        return self.log
+
+
+def finished(**tasks: dict[str, list[float]]) -> Any:
+    return {
+        task: {name: [FakeRun(mean, seed) for seed, mean in enumerate(means)] for name, means in each.items()}
+        for task, each in tasks.items()
+    }
+
+
+def test_counting_cards_is_best_with_few_decks_and_better_than_looking_at_the_last_card():
+    one, three = (popgym_levels.counting_cards(decks, 200) for decks in (1, 3))
+    assert 0.45 < three < one < 0.6
+
+
+def test_random_actions_have_the_level_that_follows_from_the_number_of_suits():
+    # One of four suits is right: 1/4 - 3/4.
+    assert popgym_levels.random_level("popgym-RepeatFirstEasy-v0", 100) == pytest.approx(-0.5, abs=0.05)
+
+
+def test_levels_are_kept_for_all_installed_tasks():
+    levels = popgym_levels.read_levels()
+    installed = {
+        task.removeprefix("popgym-").removesuffix("-v0") for task in popgym_levels.popgym_tasks.tasks()
+    }
+    assert set(levels) == installed
+    for level in levels.values():
+        assert level["best"] is None or level["best"] > level["random"]
+    assert set(popgym_report.CHOSEN_ON) < installed
+
+
+def test_the_best_stretch_is_the_one_with_the_largest_mean_whatever_its_episodes():
+    returns, lengths = np.array([1.0, 0, 0, 4, 0, 1]), np.array([60.0, 30, 30, 80, 10, 90])
+    # Episodes end after 60, 90, 120, 200, 210 and 300 steps.
+    assert popgym_report.best_stretch(returns, lengths, 100) == 2.0
+    assert popgym_report.best_stretch(returns, lengths, 1000) == 1.0
+
+
+def test_the_interquartile_mean_drops_a_quarter_at_either_end():
+    assert popgym_report.interquartile_mean(np.array([9.0, 1, 2]), np.array([3.0, -50])) == 2.0
+    values = np.arange(8.0) ** 2
+    assert popgym_report.interquartile_mean(values) == values[2:6].mean()
+
+
+def test_the_aggregate_has_only_tasks_with_a_level_that_nothing_was_chosen_on(monkeypatch):
+    levels = {
+        "HigherLowerEasy": {"random": 0.0, "best": 0.5},
+        "BattleshipEasy": {"random": -0.5, "best": None},
+        "RepeatFirstEasy": {"random": -0.5, "best": 1.0},
+    }
+    monkeypatch.setattr(popgym_report, "read_levels", lambda: levels)
+    runs = finished(
+        RepeatFirstEasy={"one": [1.0, 1.0], "other": [0.0]},
+        BattleshipEasy={"one": [-0.25, -0.35]},
+        HigherLowerEasy={"one": [0.25, 0.5]},
+    )
+    assert popgym_report.of_difficulty(runs, "Easy") == [
+        "BattleshipEasy",
+        "HigherLowerEasy",
+        "RepeatFirstEasy",
+    ]
+    (only,) = popgym_report.aggregate(runs, ["BattleshipEasy", "HigherLowerEasy"], "one")
+    assert only.tolist() == [0.5, 1.0]
+    text = popgym_report.table(runs)
+    assert "| Battleship | -0.50 |  | -0.30 [-0.35, -0.25] |  |" in text
+    assert "| RepeatFirst (chosen on) | -0.50 | 1.00 | 1.00 [1.00, 1.00] | 0.00 |" in text
+    assert "| one | 1 | 0.750 [0.500, 1.000] |" in text
+    assert "| other | 1 | 2.0 | 1,667 |" in text
+    assert "Medium" not in text
+
+
+def test_figures_are_drawn_for_tables_that_are_half_full(tmp_path: Path, monkeypatch):
+    levels = {"HigherLowerEasy": {"random": 0.0, "best": 0.5}, "BattleshipHard": {"random": 0, "best": None}}
+    monkeypatch.setattr(popgym_report, "read_levels", lambda: levels)
+    runs = finished(
+        HigherLowerEasy={"one": [0.25, 0.5], "other": [0.1]}, BattleshipHard={"one": [-0.25, -0.35]}
+    )
+    popgym_report.draw_curves(tmp_path / "curves.png", runs, "Easy")
+    popgym_report.draw_aggregate(tmp_path / "aggregate.png", runs)
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+    assert (tmp_path / "aggregate.png").stat().st_size > 5_000
+
+
+def test_curves_are_means_of_equal_stretches():
+    run = FakeRun(0.0, 0)
+    run.log = {"r": np.repeat([0.0, 1.0, 2.0, 3.0], 100), "l": np.full(400, 10.0)}
+    steps, means = popgym_report._curves([run], points=4)
+    assert steps == pytest.approx([0.001, 0.002, 0.003, 0.004])
+    assert means[0] == pytest.approx([0.0, 1.0, 2.0, 3.0], abs=0.02)
