@@ -1,4 +1,4 @@
-"""Lesions: what is done to an agent's trace or units while it plays, to see what it loses by that.
+"""Lesions: what is done to an agent's trace or neurons while it plays, to see what it loses by that.
 
 Activations of other units and trained weights stay as they are. Several lesions go together.
 """
@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from plastic_rl.arguments import is_integer
 from plastic_rl.policies import PlasticPolicy, PlasticRNN
 
-Effect = Literal["freeze", "wipe", "wipe_once", "clamp"]
+Effect = Literal["freeze", "wipe", "wipe_once", "forget", "clamp"]
 # The step before which it begins, or from when on a reward has been found.
 Begin: TypeAlias = int | Literal["first_hit"]
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion of every episode; `freeze`, `wipe`, `wipe_once`, `silence` and `clamp` make them.
+    """One lesion of every episode; `freeze`, `wipe`, `wipe_once`, `forget`, `silence` and `clamp` make them.
 
     Attributes:
         effect: what is done.
@@ -60,11 +60,6 @@ class Lesion:
         if len(self.values) != len(self.units) or not np.isfinite(self.values).all():
             raise ValueError(f"values must be a finite number for each of the units, got {self.values!r}")
 
-    @property
-    def of_trace(self) -> bool:
-        """Whether it is done to the trace."""
-        return self.effect != "clamp"
-
 
 def freeze(begin: Begin = 0, delay: int = 1) -> Lesion:
     """Keep the trace as it is then. For the arguments see `Lesion`."""
@@ -79,6 +74,14 @@ def wipe(begin: Begin = 0, delay: int = 1) -> Lesion:
 def wipe_once(begin: Begin = 0, delay: int = 1) -> Lesion:
     """Zero the trace once and let it grow anew. For the arguments see `Lesion`."""
     return Lesion("wipe_once", begin, delay)
+
+
+def forget(begin: Begin = 0, delay: int = 1) -> Lesion:
+    """Zero once what the neurons themselves hold, h and an lstm's c: what is not in the trace is lost.
+
+    For the arguments see `Lesion`.
+    """
+    return Lesion("forget", begin, delay)
 
 
 def clamp(units: Sequence[int], values: float | Sequence[float], begin: Begin = 0, delay: int = 1) -> Lesion:
@@ -123,7 +126,7 @@ class Surgery:
         Raises:
             ValueError: it cannot, or has no such neuron.
         """
-        clamps = [one for one in self.lesions if not one.of_trace]
+        clamps = [one for one in self.lesions if one.effect == "clamp"]
         if not clamps:
             yield
             return
@@ -148,10 +151,15 @@ class Surgery:
         """Do before step t what is due. state: what ``predict`` returned, changed in place; None at first."""
         for i, lesion in enumerate(self.lesions):
             now, active = self._begins[i] == t, self._begins[i] <= t
-            if not lesion.of_trace:
+            if lesion.effect == "clamp":
                 assert self._core is not None
                 self._core.hold(lesion, torch.as_tensor(now))
-            elif state is not None:
+            elif state is None:
+                continue
+            elif lesion.effect == "forget":
+                for part in neurons(state):
+                    part[now] = 0
+            else:
                 self._change(i, lesion.effect, memories(state), now, active)
 
     def _change(
@@ -202,6 +210,19 @@ class ClampedCore(nn.Module):
     def step(self, features: Tensor, state: Any, episode_start: Tensor | None = None) -> tuple[Tensor, Any]:
         """See `RecurrentCore`."""
         return self.core.clamped_step(features, state, episode_start, self.clamp)
+
+
+def neurons(state: Any) -> tuple[np.ndarray, ...]:
+    """The neurons' h (B, N), and c (B, N) of an lstm, in what ``predict`` returned as the state.
+
+    Raises:
+        ValueError: there is none.
+    """
+    hidden = getattr(state, "hidden", None)
+    if hidden is None:
+        raise ValueError("the model has no core of this package: there are no neurons to forget with")
+    cell = getattr(state, "cell", hidden[:, :0])
+    return (hidden, cell) if cell.size else (hidden,)
 
 
 def memories(state: Any) -> tuple[np.ndarray, ...]:

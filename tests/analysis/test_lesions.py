@@ -6,7 +6,7 @@ import torch
 from sb3_contrib import RecurrentPPO
 
 from plastic_rl import PlasticA2C
-from plastic_rl.analysis import clamp, freeze, record_activity, silence, wipe, wipe_once
+from plastic_rl.analysis import clamp, forget, freeze, record_activity, silence, wipe, wipe_once
 from plastic_rl.analysis.lesions import Lesion
 
 STRONG = {"hidden_size": 7, "eta": 0.3, "w_init": 0.5, "alpha_init": 2.0}
@@ -63,6 +63,29 @@ def test_wiping_takes_the_eligibility_along():
     assert wiped.traces[steps == 6].any()
 
 
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_forgetting_leaves_the_trace_alone(cell):
+    model = make(cell=cell)
+    intact = record(model, trace_every=1, deterministic=True)
+    forgets = record(model, lesions=forget(6), trace_every=1, deterministic=True)
+
+    def at(activity, step):
+        return activity.traces[activity["step"][activity.trace_rows] == step]
+
+    assert at(intact, 6).any()
+    np.testing.assert_array_equal(at(forgets, 6), at(intact, 6))
+    early = [one["hidden"][one["step"] < 6] for one in (intact, forgets)]
+    np.testing.assert_array_equal(*early)
+    # Without h the drive alone is left of the step in which it is lost, whatever the trace.
+    late = [one["hidden"][one["step"] == 6] for one in (intact, forgets)]
+    assert np.abs(late[0] - late[1]).max() > 0.01
+    with torch.no_grad():
+        core = model.policy.core
+        obs = torch.as_tensor(forgets["observation"][forgets["step"] == 6], dtype=torch.float32)
+        y, _ = core.step(obs, core.initial_state(len(obs)))
+    np.testing.assert_allclose(late[1], y.numpy(), atol=1e-6)
+
+
 def test_lesions_go_together():
     model = make()
     both = record(model, lesions=[freeze(5), silence([0], begin=8)], trace_every=1)
@@ -115,3 +138,5 @@ def test_agents_that_cannot_have_them():
     lstm = RecurrentPPO("MlpLstmPolicy", "CartPole-v1", device="cpu")
     with pytest.raises(ValueError, match="need a PlasticPolicy whose core runs as PlasticRNN does, got"):
         record(lstm, lesions=silence([0]))
+    with pytest.raises(ValueError, match="no core of this package"):
+        record(lstm, lesions=forget(2))
