@@ -13,6 +13,10 @@ ENV_ID = "PlasticPairs-v0"
 STEPS = {2: 300_000, 4: 300_000, 8: 600_000, 16: 3_000_000, 32: 6_000_000, 64: 6_000_000}
 PLAIN_STEPS = {2: 3_000_000, 4: 3_000_000, 8: 6_000_000, 16: 6_000_000, 32: 6_000_000, 64: 6_000_000}
 WEIGHTS = (4_000, 16_000, 64_000)
+# With all networks of PlasticA2C, as when the comparison began; zoo_configs/ has half as many again.
+N_ENVS = 32
+# For w and alpha of the largest plastic networks: with a quarter, as smaller ones have it, 16 pairs break.
+LARGE, LARGE_CORE_LR_SCALE = 64_000, 0.1
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ def network_of(name: str) -> tuple[str, int]:
 
 def _settings(network: Network, n_pairs: int, hidden_size: int | None) -> dict[str, Any]:
     overrides = dict(network.others)
+    if network.algo == "plastic_a2c":
+        overrides["n_envs"] = N_ENVS
     if hidden_size is not None:
         overrides |= {"n_steps": 4 * n_pairs}
         overrides["policy_kwargs"] = {**network.policy_kwargs, "hidden_size": hidden_size}
@@ -88,4 +94,7 @@ def hidden_size_of(name: str, weights: int) -> int:
 def settings(name: str, n_pairs: int) -> dict[str, Any]:
     """What a run is trained with, in plain values."""
     network, weights = network_of(name)
-    return _settings(NETWORKS[network], n_pairs, hidden_size_of(network, weights) if weights else None)
+    found = _settings(NETWORKS[network], n_pairs, hidden_size_of(network, weights) if weights else None)
+    if weights == LARGE and found["policy_kwargs"].get("alpha") == "full":
+        found["policy_kwargs"]["core_lr_scale"] = LARGE_CORE_LR_SCALE
+    return found
