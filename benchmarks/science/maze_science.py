@@ -10,7 +10,7 @@ for. In the output folder it leaves
     matrices.png    the trained w and alpha
     trace.png       the trace of one lifetime as the agent finds the reward
     lifetime.gif    the same lifetime, maze and trace side by side
-    ablation.md     what freezing and wiping the trace costs
+    ablation.md     what freezing and wiping the trace costs, and losing what the neurons hold
 
 Actions are sampled, as in training, unless --deterministic is given. The lifetime shown is the one, of the
 first 15 seeds, with the median return. Ablations share their starts and goals with the intact agent, so that
@@ -28,7 +28,7 @@ from rich.progress import track
 
 import plastic_rl
 from plastic_rl.analysis import plots
-from plastic_rl.analysis.lesions import Lesion, freeze, wipe, wipe_once
+from plastic_rl.analysis.lesions import Lesion, forget, freeze, wipe, wipe_once
 from plastic_rl.analysis.lifetime import Lifetimes, record_lifetimes
 from plastic_rl.analysis.playback import save_gif
 from plastic_rl.analysis.plots import trace_animation
@@ -49,9 +49,12 @@ ABLATIONS: dict[str, list[Lesion]] = {
     EVERY_STEP: [wipe()],
     "frozen after the first hit": [freeze("first_hit")],
     "wiped once after the first hit": [wipe_once("first_hit")],
+    "kept, h lost once after the first hit": [forget("first_hit")],
     "wiped before every step after the first hit": [wipe("first_hit")],
     "frozen at mid-lifetime": [freeze(STEPS // 2)],
     "wiped once at mid-lifetime": [wipe_once(STEPS // 2)],
+    "kept, h lost once at mid-lifetime": [forget(STEPS // 2)],
+    "wiped once and h lost once at mid-lifetime": [wipe_once(STEPS // 2), forget(STEPS // 2)],
     "wiped before every step from mid-lifetime on": [wipe(STEPS // 2)],
 }
 
