@@ -103,7 +103,9 @@ def make_env(
             # Nothing is rendered here; a batch that might be asked to would keep every maze's path.
             env_kwargs = {"render_mode": None, **env_kwargs}
         vec_env_cls = None if vec_env is None else _VEC_ENV_CLASSES[vec_env]
-        return make_vec_env(name, n_envs, seed, env_kwargs=env_kwargs, vec_env_cls=vec_env_cls)
+        # A process that cannot make its environment has printed why.
+        with bad_input(*([RuntimeError] if vec_env_cls is SubprocVecEnv else [])):
+            return make_vec_env(name, n_envs, seed, env_kwargs=env_kwargs, vec_env_cls=vec_env_cls)
 
 
 def check_import(env_id: str, named: str | None, trust: bool, folder: Path) -> None:

@@ -223,6 +223,7 @@ def make_vec_env(
 
     Raises:
         ValueError: `n_envs` is not an integer of at least 1.
+        RuntimeError: a process of `SubprocVecEnv` has ended while it made its environment.
         gymnasium.error.Error: the id is not registered.
     """
     n_envs = check_count("n_envs", n_envs)
@@ -237,9 +238,17 @@ def make_vec_env(
             spec = _spec_of(env_id)
             env_id = env_id if spec is None else functools.partial(_make_single, spec)
         monitoring = (seed, start_index, monitor_dir, wrapper_class, env_kwargs)
-        return env_util.make_vec_env(
-            env_id, n_envs, *monitoring, vec_env_cls, vec_env_kwargs, monitor_kwargs, wrapper_kwargs
-        )
+        try:
+            return env_util.make_vec_env(
+                env_id, n_envs, *monitoring, vec_env_cls, vec_env_kwargs, monitor_kwargs, wrapper_kwargs
+            )
+        except (EOFError, ConnectionError) as error:
+            if vec_env_cls in (None, DummyVecEnv):
+                raise
+            raise RuntimeError(
+                "a process of SubprocVecEnv has ended while it made its environment: above stands why; "
+                "DummyVecEnv makes it in this process"
+            ) from error
     assert isinstance(env_id, str)
     if render_mode is not None:
         env_kwargs = {**env_kwargs, "render_mode": render_mode}

@@ -271,6 +271,19 @@ def test_environments_in_processes_of_their_own(
     assert PlasticA2C.load(folder / "model.zip", device="cpu").num_timesteps == 120
 
 
+def test_a_process_that_ends_before_its_environment_is_made_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ended(*arguments: Any, **more: Any) -> VecEnv:
+        raise RuntimeError("a process has ended")
+
+    monkeypatch.setattr("plastic_rl.cli.user_input.make_vec_env", ended)
+    assert train(tmp_path / "run", 80, "--vec-env", "subproc") == 2
+    assert capsys.readouterr().err == "plastic-rl: error: a process has ended\n"
+    assert train(tmp_path / "run", 80) == 2
+    assert "the settings do not fit" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("no_pictures")
 def test_resume_goes_on_to_a_new_total(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"

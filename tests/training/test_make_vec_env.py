@@ -114,6 +114,16 @@ def test_other_processes_make_what_is_registered_here_alone():
     np.testing.assert_array_equal(play(SubprocVecEnv), play(DummyVecEnv))
 
 
+def _no_display() -> gym.Env:
+    raise RuntimeError("no display here")
+
+
+def test_a_process_that_cannot_make_its_environment_is_an_error_in_words(capfd):
+    with pytest.raises(RuntimeError, match="ended while it made its environment: above stands why"):
+        make_vec_env(_no_display, 2, vec_env_cls=SubprocVecEnv, vec_env_kwargs={"start_method": "fork"})
+    assert "no display here" in capfd.readouterr().err
+
+
 def test_whatever_makes_processes_is_taken():
     venv = make_vec_env("CartPole", 1, seed=0, vec_env_cls=partial(SubprocVecEnv, start_method="spawn"))
     assert isinstance(venv, SubprocVecEnv)
