@@ -108,7 +108,7 @@ def settings(name: str, size: int, epochs: int) -> dict[str, Any]:
 
 def _groups(network: RecallNetwork, rate: float, core_scale: float) -> list[dict[str, Any]]:
     """An optimiser's groups: w and alpha of the core have a rate of their own."""
-    core = [one for name, one in network.core.named_parameters() if name in ("w", "alpha")]
+    core = network.core.scaled_parameters()
     others = [one for one in network.parameters() if not any(one is slow for slow in core)]
     return [{"params": others, "lr": rate}, {"params": core, "lr": rate * core_scale}]
 

@@ -279,6 +279,28 @@ def test_weights_and_plasticities_have_rates_of_their_own() -> None:
         learner(policy_kwargs={"w_lr_scale": 0})
 
 
+@pytest.mark.parametrize("alpha", ["full", "none"])
+def test_a_plastic_core_can_learn_at_a_rate_of_its_own(tmp_path: Path, alpha: str) -> None:
+    def change(scale: float) -> tuple[float, float]:
+        given = {"hidden_size": 6, "alpha": alpha, "w_init": 0.5, "core_lr_scale": scale}
+        model = learner(policy="PlasticRNNPolicy", policy_kwargs=given)
+        model.save(tmp_path / "new")
+        model = SupervisedMetaLearner.load(tmp_path / "new", env=model.get_env(), device="cpu")
+        before = parameters(model)
+        model.learn(LENGTH * 5)
+        after = parameters(model)
+        core = "network.core.w" if alpha == "none" else "network.core.alpha"
+        names = (core, next(name for name in after if "core" not in name))
+        # The first step of Adam is as long as the learning rate.
+        w, other = ((after[name] - before[name]).abs().max().item() for name in names)
+        return w, other
+
+    assert change(1.0) == pytest.approx((0.01, 0.01), rel=1e-3)
+    assert change(0.1) == pytest.approx((0.001, 0.01), rel=1e-3)
+    with pytest.raises(ValueError, match="core_lr_scale must be a finite number above 0, got 0"):
+        learner(policy="PlasticRNNPolicy", policy_kwargs={"core_lr_scale": 0})
+
+
 def test_a_diverged_training_leaves_the_parameters() -> None:
     model = learner(loss_fn=lambda outputs, targets: outputs.sum() * float("nan"))
     before = parameters(model)
