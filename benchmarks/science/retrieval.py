@@ -4,7 +4,9 @@
 
 The task of Ba, Hinton, Mnih, Leibo & Ionescu ("Using Fast Weights to Attend to the Recent Past", NIPS 2016,
 section 4.1), by supervised learning: `c9k8j3f1??c` should give 9. Theirs are 100,000 sequences to train on;
-here every update draws fresh ones, and 20,000 others are the test.
+here every update draws fresh ones, and 20,000 others are the test. Plain networks have three times the
+updates, and a smaller learning rate. Plastic ones have a tenth of the rate for w and alpha, without which
+some trainings break.
 
 Every run is a small file of its own in the folder, by default `benchmarks/results/retrieval`: a second call
 trains only what is missing, or what other settings were used for. At the end the table is written.
@@ -26,14 +28,19 @@ from plastic_rl.envs.sampling import draw_distinct
 
 FOLDER = Path(__file__).parents[1] / "results" / "retrieval"
 SIZES = (20, 50, 100)
-UPDATES, BATCH = 20_000, 128
+UPDATES, PLAIN_UPDATES, BATCH = 6_000, 20_000, 128
 LETTERS, DIGITS = 26, 10
 
 NETWORKS: dict[str, dict[str, Any]] = {
-    "rnn, modulated, two core steps": {"rule": "modulated", "core_steps": 2},
-    "rnn, modulated": {"rule": "modulated"},
+    "rnn, modulated, two core steps": {"rule": "modulated", "core_steps": 2, "trace_clip": 1.0},
+    "rnn, modulated": {"rule": "modulated", "trace_clip": 1.0},
     "rnn, hebb, two core steps": {"rule": "hebb", "core_steps": 2},
-    "lstm, modulated, two core steps": {"cell": "lstm", "rule": "modulated", "core_steps": 2},
+    "lstm, modulated, two core steps": {
+        "cell": "lstm",
+        "rule": "modulated",
+        "core_steps": 2,
+        "trace_clip": 1.0,
+    },
     "lstm": {"cell": "lstm", "alpha": "none"},
     "gru": {"cell": "gru", "alpha": "none"},
     "rnn": {"alpha": "none"},
@@ -75,13 +82,15 @@ class RetrievalTask:
 
 def settings(name: str, size: int) -> dict[str, Any]:
     """What a run is trained with, in plain values."""
+    plain = NETWORKS[name].get("alpha") == "none"
+    scale: dict[str, Any] = {} if plain else {"core_lr_scale": 0.1}
     return {
         "n_pairs": 4,
-        "updates": UPDATES,
+        "updates": PLAIN_UPDATES if plain else UPDATES,
         "batch_size": BATCH,
-        "learning_rate": 0.003,
+        "learning_rate": 0.003 if plain else 0.01,
         "max_grad_norm": 1.0,
-        "policy_kwargs": {"hidden_size": size, **NETWORKS[name]},
+        "policy_kwargs": {"hidden_size": size, **NETWORKS[name], **scale},
     }
 
 
