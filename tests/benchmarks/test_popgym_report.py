@@ -50,6 +50,7 @@ def test_levels_are_kept_for_all_installed_tasks():
     }
     assert set(levels) == installed
     for level in levels.values():
+        assert level["random"] is not None
         assert level["best"] is None or level["best"] > level["random"]
     assert set(popgym_report.CHOSEN_ON) < installed
 
@@ -107,7 +108,7 @@ def test_figures_are_drawn_for_tables_that_are_half_full(tmp_path: Path, monkeyp
 
 
 def test_curves_are_means_of_equal_stretches():
-    run = FakeRun(0.0, 0)
+    run: Any = FakeRun(0.0, 0)
     run.log = {"r": np.repeat([0.0, 1.0, 2.0, 3.0], 100), "l": np.full(400, 10.0)}
     steps, means = popgym_report._curves([run], points=4)
     assert steps == pytest.approx([0.001, 0.002, 0.003, 0.004])
