@@ -59,11 +59,15 @@ def final_return(run: SweepRun) -> float:
 def best_stretch(returns: np.ndarray, lengths: np.ndarray, stretch: int = STRETCH) -> float:
     """MMER: the largest mean return of the episodes that ended within so many steps of training.
 
+    What is left of the training after the last whole stretch does not count.
+
     returns, lengths: of the episodes in order, (E,)
     """
-    number = (np.cumsum(lengths) // stretch).astype(int)
+    ends = np.cumsum(lengths)
+    whole = ends <= max(ends[-1] // stretch, 1) * stretch
+    number = ((ends[whole] - 1) // stretch).astype(int)
     counts = np.bincount(number)
-    means = np.bincount(number, returns)[counts > 0] / counts[counts > 0]
+    means = np.bincount(number, returns[whole])[counts > 0] / counts[counts > 0]
     return float(means.max())
 
 

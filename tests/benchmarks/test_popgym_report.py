@@ -60,6 +60,8 @@ def test_the_best_stretch_is_the_one_with_the_largest_mean_whatever_its_episodes
     # Episodes end after 60, 90, 120, 200, 210 and 300 steps.
     assert popgym_report.best_stretch(returns, lengths, 100) == 2.0
     assert popgym_report.best_stretch(returns, lengths, 1000) == 1.0
+    # The best episode ends in a part of a stretch.
+    assert popgym_report.best_stretch(np.array([1.0, 0, 9]), np.array([50.0, 50, 20]), 100) == 0.5
 
 
 def test_the_interquartile_mean_drops_a_quarter_at_either_end():
