@@ -23,7 +23,7 @@ def test_the_digit_of_the_letter_is_wanted() -> None:
 
 
 def test_a_run_has_what_the_table_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "UPDATES", 500)
+    monkeypatch.setattr(retrieval, "PLAIN_UPDATES", 500)
     monkeypatch.setattr(retrieval, "BATCH", 2)
     monkeypatch.setattr(meta, "TEST_EPISODES", 1000)
     found = retrieval.train(Run("4", "rnn", 0, retrieval.settings("rnn", 4)))

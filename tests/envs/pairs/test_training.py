@@ -28,6 +28,6 @@ def test_the_command_line_trains_and_shows_the_levels(tmp_path, capsys):
     assert main(["train", "PlasticPairs-v0", "--timesteps", "20000", "--seed", "0", "--output", folder]) == 0
     printed = capsys.readouterr().out
     assert "For comparison: chance 2, counts only 3.538, all 8" in printed
-    assert "20,480 steps" in printed
+    assert "21,504 steps" in printed
     assert main(["evaluate", folder, "--episodes", "8"]) == 0
     assert "chance 2, counts only 3.538, all 8" in capsys.readouterr().out
