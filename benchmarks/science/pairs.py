@@ -8,7 +8,8 @@ second call trains only what is missing, or what other settings were used for. A
 (`table.md`) of all runs in the folder is written, and the learning curves and the shares against numbers of
 pairs: in `docs/figures`, or in the folder if it is another one.
 
-The plastic networks have the settings of `zoo_configs/`, and as many neurons as the number of weights allows.
+The plastic networks have the settings of `zoo_configs/` but for 32 environments and, with 64,000 weights, a
+smaller rate for w and alpha, and as many neurons as the number of weights allows.
 Plain networks stand in their place in the same algorithm, with one core step, the best of three learning
 rates and, up to eight pairs, ten times the steps. RecurrentPPO is sb3-contrib's, with its own size.
 """

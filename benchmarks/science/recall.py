@@ -1,6 +1,6 @@
 """Multi-query associative recall: keys with values, then each key once more, whose value is wanted at once.
 
-    python -m benchmarks.science.recall [--networks ...] [--sizes 64] [--epochs 8] [--seeds 0]
+    python -m benchmarks.science.recall [--networks ...] [--sizes 64] [--epochs 4] [--seeds 0]
 
 The task of Arora, Eyuboglu, Timalsina, Johnson, Poli, Zou, Rudra & Re ("Zoology: Measuring and Improving
 Recall in Efficient Language Models", ICLR 2024) in the smallest setting of its Figure 2: 4 pairs in sequences
@@ -175,7 +175,7 @@ def main() -> None:
     """Train what is missing, then write the table."""
     parser = make_parser(__doc__, NETWORKS, FOLDER, seeds=[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[64], choices=SIZES)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=4)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     train_missing(

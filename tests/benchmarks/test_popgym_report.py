@@ -34,8 +34,9 @@ def finished(**tasks: dict[str, list[float]]) -> Any:
 
 
 def test_counting_cards_is_best_with_few_decks_and_better_than_looking_at_the_last_card():
-    one, three = (popgym_levels.counting_cards(decks, 200) for decks in (1, 3))
-    assert 0.45 < three < one < 0.6
+    one, three = (popgym_levels.counting_cards(decks, 1000) for decks in (1, 3))
+    # Who looks at the last card alone has .497.
+    assert 0.5 < three < one < 0.6
 
 
 def test_random_actions_have_the_level_that_follows_from_the_number_of_suits():
@@ -114,4 +115,4 @@ def test_curves_are_means_of_equal_stretches():
     run.log = {"r": np.repeat([0.0, 1.0, 2.0, 3.0], 100), "l": np.full(400, 10.0)}
     steps, means = popgym_report._curves([run], points=4)
     assert steps == pytest.approx([0.001, 0.002, 0.003, 0.004])
-    assert means[0] == pytest.approx([0.0, 1.0, 2.0, 3.0], abs=0.02)
+    assert means[0] == pytest.approx([0.0, 1.0, 2.0, 3.0])
