@@ -16,6 +16,7 @@ arms are told apart, how soon a pendulum that starts anywhere can be upright.
 """
 
 import json
+from functools import cache
 from pathlib import Path
 
 import gymnasium as gym
@@ -70,9 +71,10 @@ def best_level(name: str, difficulty: str) -> float | None:
     return None
 
 
-def read_levels(path: Path = PATH) -> dict[str, dict[str, float | None]]:
+@cache
+def read_levels() -> dict[str, dict[str, float | None]]:
     """`random` and `best` by the task's name, such as AutoencodeEasy."""
-    found: dict[str, dict[str, float | None]] = json.loads(path.read_text())
+    found: dict[str, dict[str, float | None]] = json.loads(PATH.read_text())
     return found
 
 

@@ -114,6 +114,11 @@ def of_difficulty(finished: Finished, difficulty: str) -> list[str]:
     return sorted(tasks, key=lambda task: (task in CHOSEN_ON, task))
 
 
+def held_out(tasks: Sequence[str]) -> list[str]:
+    """Those that nothing was chosen on."""
+    return [task for task in tasks if task not in CHOSEN_ON]
+
+
 def table(finished: Finished) -> str:
     """Markdown: per difficulty what is reached, MMER, the aggregate, and what it costs."""
     parts, names = [], conditions(finished)
@@ -135,8 +140,7 @@ def table(finished: Finished) -> str:
                     cells.append(with_interval([values], form=".2f") if runs else "")
                 rows.append(cells)
             parts += [f"{title}, {difficulty}:", markdown_table(["task", "random", "best", *names], rows)]
-        held_out = [task for task in tasks if task not in CHOSEN_ON]
-        samples = {name: aggregate(finished, held_out, name) for name in names}
+        samples = {name: aggregate(finished, held_out(tasks), name) for name in names}
         means = [
             (name, len(each), with_interval(each, interquartile_mean, ".3f"))
             for name, each in samples.items()
@@ -196,8 +200,8 @@ def _curves(runs: Sequence[SweepRun], points: int = 40) -> tuple[np.ndarray, np.
         at = np.searchsorted(np.cumsum(monitor["l"]), ends, side="right")
         sums = np.concatenate([[0.0], np.cumsum(monitor["r"])])
         counts = np.diff(at, prepend=0)
-        # Where no episode has ended the mean is that of the stretch before.
-        each = np.diff(sums[at], prepend=0.0) / np.where(counts, counts, 1)
+        # Where no episode has ended the mean is that of the stretch before, if there is one.
+        each = np.diff(sums[at], prepend=0.0) / np.where(counts, counts, np.nan)
         means.append(each[np.maximum.accumulate(np.where(counts, np.arange(points), 0))])
     return ends / 1e6, np.array(means)
 
@@ -209,9 +213,9 @@ def draw_aggregate(path: Path, finished: Finished) -> None:
     with picture(path, (4.2 * len(shown), 0.8 + 0.45 * len(names))) as figure:
         panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for axes, difficulty in zip(panels, shown, strict=True):
-            held_out = [task for task in of_difficulty(finished, difficulty) if task not in CHOSEN_ON]
+            tasks = held_out(of_difficulty(finished, difficulty))
             for i, name in enumerate(names):
-                samples = aggregate(finished, held_out, name)
+                samples = aggregate(finished, tasks, name)
                 if not samples:
                     continue
                 mean = interquartile_mean(*samples)

@@ -28,6 +28,7 @@ from benchmarks.science.sweep import Result, Run, make_parser, read_runs, train_
 from plastic_rl.analysis.tables import markdown_table
 from plastic_rl.envs.sampling import draw_distinct
 from plastic_rl.policies import PlasticRNN
+from plastic_rl.policies.core import rate_groups
 
 FOLDER = Path(__file__).parents[1] / "results" / "recall"
 VOCABULARY, LENGTH, PAIRS = 8_192, 64, 4
@@ -106,20 +107,16 @@ def settings(name: str, size: int, epochs: int) -> dict[str, Any]:
     }
 
 
-def _groups(network: RecallNetwork, rate: float, core_scale: float) -> list[dict[str, Any]]:
-    """An optimiser's groups: w and alpha of the core have a rate of their own."""
-    core = network.core.scaled_parameters()
-    others = [one for one in network.parameters() if not any(one is slow for slow in core)]
-    return [{"params": others, "lr": rate}, {"params": core, "lr": rate * core_scale}]
-
-
 def train(run: Run) -> Result:
     """One run: the share of right answers in the test after every epoch, and how long it took."""
     given = run.settings
     torch.manual_seed(run.seed)
     rng = np.random.default_rng(run.seed)
     network = RecallNetwork(given["size"], **given["core"])
-    optimizer = torch.optim.Adam(_groups(network, given["learning_rate"], given["core_lr_scale"]))
+    groups = rate_groups(network, network.core.scaled_parameters(), given["core_lr_scale"])
+    optimizer = torch.optim.Adam(
+        [{"params": one["params"], "lr": given["learning_rate"] * one["lr_scale"]} for one in groups]
+    )
     updates = given["epochs"] * (SEQUENCES // given["batch_size"])
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, updates)
     sequences = [torch.as_tensor(part) for part in draw_sequences(rng, SEQUENCES)]

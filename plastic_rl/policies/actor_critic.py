@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from plastic_rl.arguments import check_count, check_positive
 from plastic_rl.ops.plastic_rnn import batch_size
 from plastic_rl.policies.actions import bounded
-from plastic_rl.policies.core import RecurrentCore, check_core
+from plastic_rl.policies.core import RecurrentCore, check_core, rate_groups
 from plastic_rl.policies.core_options import split_options
 from plastic_rl.policies.masking import mask_distribution
 from plastic_rl.policies.plastic_rnn import PlasticRNN
@@ -137,12 +137,7 @@ class PlasticPolicy(StatefulPolicy, ActorCriticPolicy):
         for core in cores:
             check_core(core)
         scaled = [parameter for core in cores for parameter in core.scaled_parameters()]
-        of_scaled = {id(parameter) for parameter in scaled}
-        others = [parameter for parameter in self.parameters() if id(parameter) not in of_scaled]
-        groups = [
-            {"params": others, "lr_scale": 1.0},
-            {"params": scaled, "lr_scale": self.core_lr_scale},
-        ]
+        groups = rate_groups(self, scaled, self.core_lr_scale)
         lr = lr_schedule(1)
         self.optimizer = self.optimizer_class(groups, lr=lr, **self.optimizer_kwargs)  # type: ignore[call-arg]
 

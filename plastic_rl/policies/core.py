@@ -82,6 +82,20 @@ class CoreRecorder(Protocol):
         ...
 
 
+def rate_groups(module: nn.Module, scaled: Iterable[nn.Parameter], scale: float) -> list[dict[str, Any]]:
+    """An optimiser's groups: all of a module's parameters, and those whose rate is a multiple of the others'.
+
+    Args:
+        module: whose parameters are trained.
+        scaled: some of them.
+        scale: their ``lr_scale``; the others have 1.
+    """
+    scaled = list(scaled)
+    of_scaled = {id(parameter) for parameter in scaled}
+    others = [parameter for parameter in module.parameters() if id(parameter) not in of_scaled]
+    return [{"params": others, "lr_scale": 1.0}, {"params": scaled, "lr_scale": scale}]
+
+
 def check_core(core: Any) -> None:
     """Make sure that this can be a policy's core.
 

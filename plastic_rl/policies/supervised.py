@@ -17,6 +17,7 @@ from plastic_rl.policies.actions import bounded
 from plastic_rl.policies.autoassociator import Autoassociator
 from plastic_rl.policies.classifier import PlasticClassifier
 from plastic_rl.policies.connections import PlasticConnections
+from plastic_rl.policies.core import rate_groups
 from plastic_rl.policies.episodic import EpisodicNetwork, NetworkState
 from plastic_rl.policies.labelled_images import is_labelled_image, labelled_image_sizes
 from plastic_rl.policies.recurrent_baselines import (
@@ -237,9 +238,7 @@ class PlasticRNNPolicy(SupervisedPolicy):
         assert isinstance(self.network, PlasticRNNNetwork)
         if self.core_lr_scale == 1:
             return super().parameter_groups()
-        scaled = self.network.core.scaled_parameters()
-        others = [one for one in self.parameters() if not any(one is other for other in scaled)]
-        return [{"params": others, "lr_scale": 1.0}, {"params": scaled, "lr_scale": self.core_lr_scale}]
+        return rate_groups(self, self.network.core.scaled_parameters(), self.core_lr_scale)
 
     def make_network(self, **network_kwargs: Any) -> PlasticRNNNetwork:
         """See `SupervisedPolicy.make_network`."""

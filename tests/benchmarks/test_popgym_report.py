@@ -71,6 +71,14 @@ def test_the_interquartile_mean_drops_a_quarter_at_either_end():
     assert popgym_report.interquartile_mean(values) == values[2:6].mean()
 
 
+def test_random_actions_are_0_and_the_best_are_1():
+    random = popgym_levels.read_levels()["RepeatFirstEasy"]["random"]
+    found = popgym_report.normalised("RepeatFirstEasy", np.array([random, 1.0]))
+    assert found is not None
+    assert found.tolist() == [0.0, 1.0]
+    assert popgym_report.normalised("BattleshipEasy", np.array([0.0])) is None
+
+
 def test_the_aggregate_has_only_tasks_with_a_level_that_nothing_was_chosen_on(monkeypatch):
     levels = {
         "HigherLowerEasy": {"random": 0.0, "best": 0.5},
@@ -116,3 +124,8 @@ def test_curves_are_means_of_equal_stretches():
     steps, means = popgym_report._curves([run], points=4)
     assert steps == pytest.approx([0.001, 0.002, 0.003, 0.004])
     assert means[0] == pytest.approx([0.0, 1.0, 2.0, 3.0])
+    # Nothing is known before the first episode has ended; then what was last known.
+    run.log = {"r": np.array([-0.5, 1.0]), "l": np.array([1500.0, 2500.0])}
+    assert popgym_report._curves([run], points=4)[1][0] == pytest.approx(
+        [np.nan, -0.5, -0.5, 1.0], nan_ok=True
+    )

@@ -42,6 +42,44 @@ def test_a_run_has_what_the_table_needs(monkeypatch: pytest.MonkeyPatch) -> None
     assert "| 4 | gru none |" in recall.table({"4": {"gru none": [{"settings": {"epochs": 2}, **found}]}})
 
 
+def test_w_and_alpha_of_a_plastic_network_learn_more_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, count in (("SEQUENCES", 4), ("TEST_SEQUENCES", 4), ("BATCH", 4)):
+        monkeypatch.setattr(recall, name, count)
+    made: list[recall.RecallNetwork] = []
+    before: list[dict[str, Tensor]] = []
+
+    class Noted(recall.RecallNetwork):
+        def __init__(self, size: int, **options: Any) -> None:
+            super().__init__(size, **options)
+            made.append(self)
+            before.append({key: value.clone() for key, value in self.state_dict().items()})
+
+    monkeypatch.setattr(recall, "RecallNetwork", Noted)
+    name = "rnn modulated, two core steps"
+    given = {**recall.settings(name, 4, 1), "max_grad_norm": 1e6}
+    recall.train(Run("4", name, 0, given))
+    changes = {
+        key: (made[0].state_dict()[key] - before[0][key]).abs().max().item()
+        for key in ("core.w", "core.alpha", "core.drive.weight", "readout.weight")
+    }
+    # The first step of Adam is as long as the learning rate.
+    assert changes == pytest.approx(
+        {"core.w": 1e-4, "core.alpha": 1e-4, "core.drive.weight": 1e-3, "readout.weight": 1e-3}, rel=0.02
+    )
+
+
+def test_what_is_kept_was_trained_with_these_settings() -> None:
+    runs = [
+        Run(str(size), name, seed, recall.settings(name, size, 4))
+        for size in recall.SIZES
+        for name in recall.NETWORKS
+        for seed in range(3)
+    ]
+    there = [run for run in runs if run.path(recall.FOLDER).is_file()]
+    assert len(there) == len(list(recall.FOLDER.glob("*/*.json"))) > 0
+    assert all(run.is_stored(recall.FOLDER) for run in there)
+
+
 def test_accuracy_is_the_share_of_right_answers() -> None:
     tokens, asked, values = (
         torch.as_tensor(part) for part in recall.draw_sequences(np.random.default_rng(0), 6)

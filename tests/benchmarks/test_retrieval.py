@@ -30,3 +30,15 @@ def test_a_run_has_what_the_table_needs(monkeypatch: pytest.MonkeyPatch) -> None
     assert 0 < found["error"] < 1
     assert [updates for updates, _ in found["curve"]] == [500]
     assert "| 4 | rnn |" in retrieval.table({"4": {"rnn": [{"seed": 0, **found}]}})
+
+
+def test_what_is_kept_was_trained_with_these_settings() -> None:
+    runs = [
+        Run(str(size), name, seed, retrieval.settings(name, size))
+        for size in retrieval.SIZES
+        for name in retrieval.NETWORKS
+        for seed in range(3)
+    ]
+    there = [run for run in runs if run.path(retrieval.FOLDER).is_file()]
+    assert len(there) == len(list(retrieval.FOLDER.glob("*/*.json"))) > 0
+    assert all(run.is_stored(retrieval.FOLDER) for run in there)

@@ -15,7 +15,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from plastic_rl.envs import Episodes, EpisodicTaskEnv
-from plastic_rl.policies import Autoassociator
+from plastic_rl.policies import Autoassociator, PlasticRNNPolicy
 from plastic_rl.training.supervised import SupervisedMetaLearner
 
 LENGTH = 7
@@ -281,22 +281,24 @@ def test_weights_and_plasticities_have_rates_of_their_own() -> None:
 
 @pytest.mark.parametrize("alpha", ["full", "none"])
 def test_a_plastic_core_can_learn_at_a_rate_of_its_own(tmp_path: Path, alpha: str) -> None:
-    def change(scale: float) -> tuple[float, float]:
+    def change(scale: float) -> tuple[float, ...]:
         given = {"hidden_size": 6, "alpha": alpha, "w_init": 0.5, "core_lr_scale": scale}
         model = learner(policy="PlasticRNNPolicy", policy_kwargs=given)
+        model.policy.save(tmp_path / "policy")
+        assert PlasticRNNPolicy.load(tmp_path / "policy").core_lr_scale == scale
         model.save(tmp_path / "new")
         model = SupervisedMetaLearner.load(tmp_path / "new", env=model.get_env(), device="cpu")
         before = parameters(model)
         model.learn(LENGTH * 5)
         after = parameters(model)
-        core = "network.core.w" if alpha == "none" else "network.core.alpha"
-        names = (core, next(name for name in after if "core" not in name))
+        matrices = ["network.core.w", *(["network.core.alpha"] if alpha == "full" else [])]
+        names = (*matrices, "network.core.drive.weight", next(name for name in after if "core" not in name))
         # The first step of Adam is as long as the learning rate.
-        w, other = ((after[name] - before[name]).abs().max().item() for name in names)
-        return w, other
+        return tuple((after[name] - before[name]).abs().max().item() for name in names)
 
-    assert change(1.0) == pytest.approx((0.01, 0.01), rel=1e-3)
-    assert change(0.1) == pytest.approx((0.001, 0.01), rel=1e-3)
+    n = 2 if alpha == "full" else 1
+    assert change(1.0) == pytest.approx((*[0.01] * n, 0.01, 0.01), rel=1e-3)
+    assert change(0.1) == pytest.approx((*[0.001] * n, 0.01, 0.01), rel=1e-3)
     with pytest.raises(ValueError, match="core_lr_scale must be a finite number above 0, got 0"):
         learner(policy="PlasticRNNPolicy", policy_kwargs={"core_lr_scale": 0})
 
