@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -26,23 +28,22 @@ class ImageFeatures(nn.Module):
 
     Args:
         n_pixels: of a square grey image with sides of at least 31.
-        channels: of every layer, at least 2.
+        channels: of every layer, or one number for each of them; at least 2.
 
     Raises:
         ValueError: an argument outside its range, named.
     """
 
-    def __init__(self, n_pixels: int, channels: int = 64) -> None:
+    def __init__(self, n_pixels: int, channels: int | Sequence[int] = 64) -> None:
         super().__init__()
         self.side = math.isqrt(n_pixels)
         if self.side**2 != n_pixels or self.side < _SMALLEST_SIDE:
             raise ValueError(
                 f"n_pixels must be the square of a side of at least {_SMALLEST_SIDE}, got {n_pixels!r}"
             )
-        if check_count("channels", channels) < 2:
-            raise ValueError(f"channels must be at least 2, got {channels!r}")
+        widths = _widths(channels)
         self.layers = nn.ModuleList(
-            nn.Conv2d(1 if i == 0 else channels, channels, 3, stride=2) for i in range(_LAYERS)
+            nn.Conv2d(n_in, n_out, 3, stride=2) for n_in, n_out in pairwise((1, *widths))
         )
         for layer in self.layers:
             assert isinstance(layer, nn.Conv2d)
@@ -54,7 +55,7 @@ class ImageFeatures(nn.Module):
         side = self.side
         for _ in range(_LAYERS):
             side = (side - 1) // 2
-        self.size = channels * side**2
+        self.size = widths[-1] * side**2
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (..., n_pixels); returns (..., features)."""
@@ -67,11 +68,26 @@ class ImageFeatures(nn.Module):
         return features.reshape(*images.shape[:-1], self.size)
 
 
+def _widths(channels: int | Sequence[int]) -> list[int]:
+    """The channels of every layer."""
+    each = channels if isinstance(channels, Sequence) else [channels] * _LAYERS
+    if len(each) != _LAYERS:
+        raise ValueError(
+            f"channels must be one number, or one for each of {_LAYERS} layers, got {channels!r}"
+        )
+    widths = [check_count("channels", width) for width in each]
+    if min(widths) < 2:
+        raise ValueError(f"channels must be at least 2, got {channels!r}")
+    return widths
+
+
 def _distinct(rows: Tensor) -> tuple[Tensor, Tensor]:
     """The rows without repetitions (D, F), and which of them each row is (R,). rows: (R, F)."""
-    # One number tells rows apart, much faster than sorting them; that it did is checked.
+    # One number tells rows apart, much faster than sorting them; that it did is checked. The last digits
+    # depend on where a row stands.
     weights = torch.linspace(1, 2, rows.shape[1], dtype=torch.float64, device=rows.device).sin()
-    numbers, which = torch.unique((rows.double() * weights).sum(dim=1), return_inverse=True)
+    numbers = torch.mv(rows.double(), weights).round(decimals=9)
+    numbers, which = torch.unique(numbers, return_inverse=True)
     first = which.new_empty(len(numbers)).scatter_(0, which, torch.arange(len(rows), device=rows.device))
     if len(first) < len(rows) and torch.equal(rows[first[which]], rows):
         return rows[first], which
@@ -88,7 +104,7 @@ class PlasticClassifier(EpisodicNetwork):
     Args:
         n_way: number of classes N, at least 2.
         n_pixels: of a square grey image with sides of at least 31.
-        channels: of every convolution, at least 2.
+        channels: of every convolution, or one number for each of the four; at least 2.
         rule: how the trace changes: ``oja``, ``hebb``, or a registered one that has no modulating neuron.
         alpha: ``full``, one trained plasticity per connection; ``homogeneous``, one for all;
             ``none``, no plasticity: nothing can be learned within an episode.
@@ -107,7 +123,7 @@ class PlasticClassifier(EpisodicNetwork):
         n_way: int = 5,
         n_pixels: int = 961,
         *,
-        channels: int = 64,
+        channels: int | Sequence[int] = 64,
         rule: Rule = "oja",
         alpha: Alpha = "full",
         eta: float = 0.3,

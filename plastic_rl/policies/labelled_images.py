@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -34,13 +36,13 @@ class LabelledImages(BaseFeaturesExtractor):
     Args:
         observation_space: a Dict of the Boxes ``image`` (side * side,), with a side of at least 31, and
             ``label`` (N,), as `PlasticOmniglot-v0` has them.
-        channels: of each of the four convolutions, at least 2.
+        channels: of each of the four convolutions, at least 2, or a number for each.
 
     Raises:
         ValueError: the space is another one, or `channels` is outside its range.
     """
 
-    def __init__(self, observation_space: spaces.Space, channels: int = 64) -> None:
+    def __init__(self, observation_space: spaces.Space, channels: int | Sequence[int] = 64) -> None:
         n_pixels, n_labels = labelled_image_sizes(observation_space)
         features = ImageFeatures(n_pixels, channels)
         super().__init__(observation_space, features.size + n_labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -52,14 +53,19 @@ class RecurrentNetwork(EpisodicNetwork):
             convolutions first.
         n_outputs: values of an answer, at least 1.
         hidden_size: neurons N in the core, at least 1.
-        channels: of every convolution, at least 2.
+        channels: of every convolution, at least 2, or a number for each of the four.
 
     Raises:
         ValueError: an argument outside its range, named.
     """
 
     def __init__(
-        self, observation_space: spaces.Space, n_outputs: int, *, hidden_size: int, channels: int = 64
+        self,
+        observation_space: spaces.Space,
+        n_outputs: int,
+        *,
+        hidden_size: int,
+        channels: int | Sequence[int] = 64,
     ) -> None:
         super().__init__()
         self.hidden_size = check_count("hidden_size", hidden_size)
@@ -103,7 +109,12 @@ class LSTMNetwork(RecurrentNetwork):
     """
 
     def __init__(
-        self, observation_space: spaces.Space, n_outputs: int, *, hidden_size: int = 2050, channels: int = 64
+        self,
+        observation_space: spaces.Space,
+        n_outputs: int,
+        *,
+        hidden_size: int = 2050,
+        channels: int | Sequence[int] = 64,
     ) -> None:
         super().__init__(observation_space, n_outputs, hidden_size=hidden_size, channels=channels)
         self.core = nn.LSTM(self.inputs.features_dim, self.hidden_size)
@@ -131,7 +142,12 @@ class RNNNetwork(RecurrentNetwork):
     """
 
     def __init__(
-        self, observation_space: spaces.Space, n_outputs: int, *, hidden_size: int = 2050, channels: int = 64
+        self,
+        observation_space: spaces.Space,
+        n_outputs: int,
+        *,
+        hidden_size: int = 2050,
+        channels: int | Sequence[int] = 64,
     ) -> None:
         super().__init__(observation_space, n_outputs, hidden_size=hidden_size, channels=channels)
         self.core = nn.RNN(self.inputs.features_dim, self.hidden_size)
@@ -163,7 +179,7 @@ class PlasticRNNNetwork(RecurrentNetwork):
         n_outputs: int,
         *,
         hidden_size: int = 200,
-        channels: int = 64,
+        channels: int | Sequence[int] = 64,
         **core_kwargs: Any,
     ) -> None:
         super().__init__(observation_space, n_outputs, hidden_size=hidden_size, channels=channels)

@@ -123,6 +123,9 @@ def test_gradients_reach_everything(alpha: str) -> None:
         ({"n_pixels": 900}, "n_pixels must be the square of a side of at least 31, got 900"),
         ({"n_pixels": 962}, "n_pixels must be the square of a side of at least 31, got 962"),
         ({"channels": 0}, "channels must be an integer of at least 1, got 0"),
+        ({"channels": 1}, "channels must be at least 2, got 1"),
+        ({"channels": [8, 8, 8, 1]}, r"channels must be at least 2, got \[8, 8, 8, 1\]"),
+        ({"channels": [8, 8]}, r"channels must be one number, or one for each of 4 layers, got \[8, 8\]"),
         ({"rule": "modulated"}, "rule must be one of hebb, oja, got 'modulated'"),
         ({"alpha": "some"}, "alpha must be one of full, homogeneous, none, got 'some'"),
         ({"eta": 0}, "eta must lie strictly between 0 and 1, got 0"),
@@ -153,6 +156,13 @@ def test_an_image_that_comes_up_many_times_is_looked_at_once() -> None:
     torch.testing.assert_close(together.flatten(0, 1), one_by_one)
     torch.testing.assert_close(gradient, weight.grad, rtol=1e-4, atol=1e-4)
     assert gradient.abs().max() > 0.01
+
+
+def test_every_layer_has_its_own_channels() -> None:
+    net = PlasticClassifier(channels=[2, 3, 4, 5])
+    assert [layer.weight.shape[:2] for layer in net.features.layers] == [(2, 1), (3, 2), (4, 3), (5, 4)]
+    assert net.connections.w.shape == (5, 5)
+    assert net.features(torch.rand(3, SIDE**2)).shape == (3, 5)
 
 
 def test_images_are_not_taken_for_the_same_by_rounding() -> None:
