@@ -147,4 +147,6 @@ def test_what_is_missing_is_named(tmp_path, capsys, monkeypatch):
 
 
 def test_the_agent_of_the_page_is_one_that_ships():
-    assert plastic_rl.load_pretrained(load_builder().ENV_ID) is not None
+    builder = load_builder()
+    model = plastic_rl.load_pretrained(builder.ENV_ID, config=builder.CONFIG)
+    assert model.policy.core_options.cell == "rnn"

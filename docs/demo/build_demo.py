@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ENV_ID = "PlasticMazePrevAction-v0"
+ENV_ID, CONFIG = "PlasticMazePrevAction-v0", "ungated"
 PAGE = ("index.html", "demo.js", "agent.js", "maze.js")
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 RUNTIME_FOLDER = HERE / "node_modules" / "onnxruntime-web" / "dist"
@@ -35,7 +35,9 @@ def build(folder: Path, runtime: Path = RUNTIME_FOLDER) -> None:
         shutil.copy(HERE / name, folder / name)
     for name in RUNTIME:
         shutil.copy(runtime / name, folder / "ort" / name)
-    plastic_rl.export_onnx(plastic_rl.load_pretrained(ENV_ID), folder / "agent.onnx")
+    # Its trace is what it remembers by; an agent with gates would hardly miss it.
+    agent = plastic_rl.load_pretrained(ENV_ID, config=CONFIG)
+    plastic_rl.export_onnx(agent, folder / "agent.onnx")
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv
 
-from plastic_rl.arguments import split_env_id
+from plastic_rl.arguments import check_choice, split_env_id
 from plastic_rl.files import read_text
 from plastic_rl.runs import folder as runs
 from plastic_rl.runs.hyperparams import RunConfig
@@ -97,6 +97,7 @@ def load_pretrained(
     env: GymEnv | str | None = None,
     device: th.device | str = "auto",
     folder: Path | None = None,
+    config: str | None = None,
 ) -> Any:
     """Load the trained agent that comes with the package, ready to act, to be evaluated and to learn on.
 
@@ -108,18 +109,24 @@ def load_pretrained(
         env: the environment to attach; by default as many of the agent's own as it was trained on.
         device: ``auto``, ``cpu``, ``cuda``, ...
         folder: where the agents lie; the package's own if not given.
+        config: the name of other hyper-parameters that there is an agent of, as in
+            `plastic-rl train --config`: ``ungated``, the mazes' networks that keep the goal in the trace.
 
     Returns:
         The model: a `PlasticA2C`, or what the hub's agent was trained with.
 
     Raises:
-        ValueError: there is no agent for this id, its files are damaged, or `env` has other spaces.
+        ValueError: there is no agent for this id or of this `config`, its files are damaged, or `env` has
+            other spaces.
     """
     if env_id.startswith("hub:"):
         from plastic_rl.runs import hub
 
         return hub.load(env_id, env, device)
     folder, name = folder or FOLDER, agent_name(env_id)
+    if config is not None:
+        check_choice("config", config, sorted(path.name for path in folder.iterdir() if path.is_dir()))
+        folder /= config
     record = read_record(name, folder)
     path = _checked_model(folder / f"{name}.zip", record.sha256)
     if env is None:

@@ -35,7 +35,7 @@ def plain(settings: Mapping[str, object]) -> dict[str, object]:
 def test_maze_settings() -> None:
     kwargs = hyperparams("PlasticMaze-v0")
     assert kwargs["n_steps"] == 50
-    assert kwargs["policy_kwargs"]["hidden_size"] == 100
+    assert kwargs["policy_kwargs"].items() >= {"cell": "gru", "rule": "hebb"}.items()
     assert not {"n_envs", "n_timesteps", "env", "seed"} & set(kwargs)
     assert plain(hyperparams("plastic_rl:PlasticMaze-v0")) == plain(kwargs)
 
