@@ -278,19 +278,6 @@ def peak_memory(config: Config, backend: str) -> float:
     return float(result.stdout)
 
 
-def added_at_peak(run: Callable[[], Any]) -> int:
-    """Peak resident memory during a call, less that before it, in bytes."""
-
-    def resident(key: str) -> int:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
-
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
-    before = resident("VmRSS")
-    run()
-    return resident("VmHWM") - before
-
-
 SWEEPS: dict[str, list[dict[str, Any]]] = {
     "n": [{"n": n} for n in (50, 100, 200, 400, 1000)],
     "steps": [{"steps": steps} for steps in (25, 50, 125, 250, 500)],

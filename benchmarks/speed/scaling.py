@@ -25,7 +25,7 @@ import plastic_rl
 from plastic_rl.analysis.tables import markdown_table
 from plastic_rl.training.distributed import ALONE, Processes, join
 
-ENV_ID = "PlasticMaze-v0"
+ENV_ID, CONFIG = "PlasticMaze-v0", "ungated"
 SIZES = (1, 22_000, 100_000, 1_000_000)
 
 
@@ -87,7 +87,10 @@ def train(processes: Processes, envs: int, updates: int) -> tuple[float, int, in
     """Seconds of an update, the steps in a rollout, and the number of weights."""
     env = plastic_rl.make_vec_env(ENV_ID, envs, env_kwargs={"render_mode": None})
     model = plastic_rl.PlasticA2C(
-        env=env, **plastic_rl.hyperparams(ENV_ID), device="cpu", distributed=not processes.alone
+        env=env,
+        **plastic_rl.hyperparams(ENV_ID, config=CONFIG),
+        device="cpu",
+        distributed=not processes.alone,
     )
     clock = Clock()
     model.learn((updates + 3) * model.n_steps * model.total_envs, callback=clock, log_interval=10**9)

@@ -1,7 +1,7 @@
 """Environment steps per second of whole training runs, and where the time goes.
 
     python -m benchmarks.speed.training [--env-id PlasticMaze-v0] [--n-envs 16 32 64 128] [--repeats 3]
-    python -m benchmarks.speed.training --hyperparams n_steps:250 policy_kwargs.hidden_size:200
+    python -m benchmarks.speed.training --config paper
     python -m benchmarks.speed.training --algo plastic_ppo --hyperparams policy_kwargs.hidden_size:72
 
 Every run has the settings of the command line, on the batched environment with its monitor and a callback, as
@@ -46,8 +46,10 @@ class Nothing(BaseCallback):
         return True
 
 
-def make(algo: str, env_id: str, n_envs: int, overrides: dict[str, Any]) -> PlasticOnPolicyAlgorithm:
-    config = load_config(env_id, algo, overrides=overrides)
+def make(
+    algo: str, env_id: str, n_envs: int, config_name: str | None, overrides: dict[str, Any]
+) -> PlasticOnPolicyAlgorithm:
+    config = load_config(env_id, algo, config_name, overrides)
     env = plastic_rl.make_vec_env(env_id, n_envs=n_envs, seed=0, env_kwargs={"render_mode": None})
     env = normalized(env, config.normalize, config.hyperparams["gamma"])
     model = algorithm_class(algo)(env=env, **config.kwargs(), seed=0)
@@ -102,6 +104,7 @@ def main() -> None:
     )
     parser.add_argument("--algo", default="plastic_a2c", choices=["plastic_a2c", "plastic_ppo"])
     parser.add_argument("--env-id", default="PlasticMaze-v0")
+    parser.add_argument("--config", help="other hyper-parameters, as for plastic-rl train")
     parser.add_argument("--n-envs", type=int, nargs="+", default=[16, 32, 64, 128])
     parser.add_argument("--hyperparams", nargs="+", default=[], metavar="KEY:VALUE")
     parser.add_argument("--repeats", type=int, default=3)
@@ -110,7 +113,8 @@ def main() -> None:
 
     overrides = parse_pairs(arguments.hyperparams)
     models = {
-        n_envs: make(arguments.algo, arguments.env_id, n_envs, overrides) for n_envs in arguments.n_envs
+        n_envs: make(arguments.algo, arguments.env_id, n_envs, arguments.config, overrides)
+        for n_envs in arguments.n_envs
     }
     for model in models.values():
         measure(model, updates=1)
