@@ -21,7 +21,7 @@ ENV_ID = "PlasticMaze-v0"
 
 @dataclass(frozen=True)
 class Setting:
-    """What a training is measured with; everything else is the paper's network."""
+    """What a training is measured with; everything else is the default."""
 
     n_envs: int = 16
     n_steps: int = 250

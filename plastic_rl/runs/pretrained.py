@@ -120,6 +120,8 @@ def load_pretrained(
             other spaces.
     """
     if env_id.startswith("hub:"):
+        if config is not None:
+            raise ValueError(f"config must be None for an agent from the hub, got {config!r}")
         from plastic_rl.runs import hub
 
         return hub.load(env_id, env, device)

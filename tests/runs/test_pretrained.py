@@ -97,6 +97,8 @@ def test_agents_of_other_hyperparameters_are_named() -> None:
     assert plastic_rl.load_pretrained("PlasticMaze-v0").policy.core_options.cell == "gru"
     with pytest.raises(ValueError, match="config must be one of ungated, got 'gated'"):
         plastic_rl.load_pretrained("PlasticMaze-v0", config="gated")
+    with pytest.raises(ValueError, match="config must be None for an agent from the hub, got 'ungated'"):
+        plastic_rl.load_pretrained("hub:me/maze", config="ungated")
     with pytest.raises(ValueError, match="no trained agent for 'PlasticPairs-v0'; available: PlasticMaze-v0"):
         plastic_rl.load_pretrained("PlasticPairs-v0", config="ungated")
 
