@@ -160,7 +160,8 @@ def test_an_image_that_comes_up_many_times_is_looked_at_once() -> None:
 
 def test_every_layer_has_its_own_channels() -> None:
     net = PlasticClassifier(channels=[2, 3, 4, 5])
-    assert [layer.weight.shape[:2] for layer in net.features.layers] == [(2, 1), (3, 2), (4, 3), (5, 4)]
+    weights = [net.features.get_parameter(f"layers.{i}.weight") for i in range(4)]
+    assert [weight.shape[:2] for weight in weights] == [(2, 1), (3, 2), (4, 3), (5, 4)]
     assert net.connections.w.shape == (5, 5)
     assert net.features(torch.rand(3, SIDE**2)).shape == (3, 5)
 
