@@ -341,4 +341,4 @@ def test_the_documented_code_runs(
             assert run.column(f"{name}/_type"), name
         assert run.column("rollout/ep_rew_mean")
         assert run.files["model"] == ["model.zip"]
-        assert run.column("plasticity/fan_out_mean")
+        assert run.column("plasticity/eta")
