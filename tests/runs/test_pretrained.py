@@ -121,7 +121,7 @@ def test_half_precision_is_half_as_large(run: Path, tmp_path: Path) -> None:
     model = pretrained.load_pretrained("PlasticMaze-v0", device="cpu", folder=tmp_path)
     original = plastic_rl.PlasticA2C.load(run / "model.zip", device="cpu")
     assert model.policy.core.w.dtype == torch.float32
-    assert torch.allclose(model.policy.core.w, original.policy.core.w, rtol=1e-3, atol=1e-5)
+    assert torch.allclose(model.policy.core.w, original.policy.core.w, rtol=5e-4, atol=1e-5)
     assert not torch.equal(model.policy.core.w, original.policy.core.w)
 
 
