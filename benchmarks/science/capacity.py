@@ -10,7 +10,6 @@ Every run is a small file of its own in the folder, by default `benchmarks/resul
 trains only what is missing, or what other settings were used for. At the end table and figure are written.
 """
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 import plastic_rl
+from benchmarks.science.meta import trained
 from benchmarks.science.sweep import Result, Run, make_parser, read_runs, train_missing
 from plastic_rl.analysis.plots.style import CURVES, DASHES, picture
 from plastic_rl.analysis.tables import markdown_table
@@ -62,20 +62,7 @@ def train(run: Run) -> Result:
     """One run: the share of the erased bits that are wrong in the test, by the number of patterns there."""
     given = run.settings
     bits, patterns = given["bits"], int(run.name.split(", ")[1])
-    env = make_env(bits, patterns)
-    rate = given["learning_rate"]
-    model = plastic_rl.SupervisedMetaLearner(
-        "AutoassociatorPolicy",
-        env,
-        learning_rate=lambda left: rate * left,
-        batch_size=given["batch_size"],
-        policy_kwargs=given["policy_kwargs"],
-        seed=run.seed,
-        device="cpu",
-    )
-    processor = time.process_time()
-    model.learn(given["updates"] * given["batch_size"] * env.task.episode_length)
-    processor = time.process_time() - processor
+    model, processor = trained("AutoassociatorPolicy", make_env(bits, patterns), given, run.seed)
     errors = {}
     for tested in pattern_counts(bits) if patterns == FEW else [patterns]:
         found = plastic_rl.evaluate_episodes(

@@ -32,33 +32,48 @@ class Curve(BaseCallback):
         return True
 
 
+def trained(
+    policy: str,
+    env: plastic_rl.EpisodicTaskEnv,
+    given: dict[str, Any],
+    seed: int,
+    callback: BaseCallback | None = None,
+) -> tuple[plastic_rl.SupervisedMetaLearner, float]:
+    """A model that was trained with a learning rate that falls to 0, and the processor seconds of that.
+
+    given: `updates`, `batch_size`, `learning_rate` and `policy_kwargs`; the gradient's norm is bounded where
+        there is a `max_grad_norm`
+    """
+    rate = given["learning_rate"]
+    model = plastic_rl.SupervisedMetaLearner(
+        policy,
+        env,
+        learning_rate=lambda left: rate * left,
+        batch_size=given["batch_size"],
+        max_grad_norm=given.get("max_grad_norm"),
+        policy_kwargs=given["policy_kwargs"],
+        seed=seed,
+        device="cpu",
+    )
+    processor = time.process_time()
+    model.learn(given["updates"] * given["batch_size"] * env.task.episode_length, callback=callback)
+    return model, time.process_time() - processor
+
+
 def meta_train(task: EpisodicTask, given: dict[str, Any], seed: int) -> Result:
-    """Train with a learning rate that falls to 0, then answer fresh episodes.
+    """Train a PlasticRNNPolicy, then answer fresh episodes.
 
     Args:
         task: whose score is 1 where the answer is right, and otherwise 0.
-        given: `updates`, `batch_size`, `learning_rate`, `max_grad_norm`, and `policy_kwargs` of a
-            PlasticRNNPolicy.
+        given: see `trained`.
         seed: of the training; the test has one of its own.
 
     Returns:
         the test's share of wrong answers, the training's curve, processor seconds and number of weights.
     """
-    rate = given["learning_rate"]
-    model = plastic_rl.SupervisedMetaLearner(
-        "PlasticRNNPolicy",
-        plastic_rl.EpisodicTaskEnv(task),
-        learning_rate=lambda left: rate * left,
-        batch_size=given["batch_size"],
-        max_grad_norm=given["max_grad_norm"],
-        policy_kwargs=given["policy_kwargs"],
-        seed=seed,
-        device="cpu",
-    )
     curve = Curve()
-    processor = time.process_time()
-    model.learn(given["updates"] * given["batch_size"] * task.episode_length, callback=curve)
-    processor = time.process_time() - processor
+    env = plastic_rl.EpisodicTaskEnv(task)
+    model, processor = trained("PlasticRNNPolicy", env, given, seed, curve)
     episodes = task.sample_episodes(TEST_EPISODES, np.random.default_rng(TEST_SEED + seed))
     assert isinstance(episodes.observations, np.ndarray)
     right = 0.0
