@@ -97,7 +97,8 @@ def hyperparams(
         algo: ``"plastic_a2c"``, ``"plastic_ppo"``, ``"supervised"``, ``"a2c"`` or ``"recurrent_ppo"``; None
             is that of `default_algorithm`.
         config: a file in RL-Zoo's format to read instead of the algorithm's, or the name of another one that
-            comes with the package: ``"paper"`` has the network of Miconi, Stanley & Clune (ICML 2018).
+            comes with the package: ``"paper"`` has the maze network of Miconi, Stanley & Clune (ICML 2018),
+            ``"ungated"`` one without gates.
         overrides: values that beat the file's; mappings such as ``policy_kwargs`` are merged into the file's.
 
     Returns:

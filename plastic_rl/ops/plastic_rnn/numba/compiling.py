@@ -108,5 +108,5 @@ class _Announcement(event.Listener):
 @functools.cache
 def _announce() -> None:
     logger.warning(
-        "compiling the CPU kernels of the plastic operator, once for each kind of network: about a minute"
+        "compiling the CPU kernels of the plastic operator, once for each kind of network: one to two minutes"
     )
