@@ -41,8 +41,13 @@ def _plain(cell: str) -> Network:
 NETWORKS = {
     "rnn modulated": Network(),
     "gru modulated": Network(policy_kwargs={"cell": "gru"}),
+    "lstm modulated": Network(policy_kwargs={"cell": "lstm"}),
     "rnn retroactive": Network(policy_kwargs={"rule": "retroactive"}),
+    "gru retroactive": Network(policy_kwargs={"cell": "gru", "rule": "retroactive"}),
+    "lstm retroactive": Network(policy_kwargs={"cell": "lstm", "rule": "retroactive"}),
     "rnn hebb": Network(policy_kwargs={"rule": "hebb"}),
+    "gru hebb": Network(policy_kwargs={"cell": "gru", "rule": "hebb"}),
+    "lstm hebb": Network(policy_kwargs={"cell": "lstm", "rule": "hebb"}),
     "gru none": _plain("gru"),
     "lstm none": _plain("lstm"),
     "rnn none": _plain("rnn"),
