@@ -25,12 +25,14 @@ class Network:
 
     Attributes:
         steps: of the environment, by the number of pairs.
+        drawn: whether figures show it; the table has all of them.
     """
 
     algo: str = "plastic_a2c"
     policy_kwargs: dict[str, Any] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
     steps: dict[int, int] = field(default_factory=lambda: STEPS)
+    drawn: bool = True
 
 
 def _plain(cell: str) -> Network:
@@ -41,13 +43,13 @@ def _plain(cell: str) -> Network:
 NETWORKS = {
     "rnn modulated": Network(),
     "gru modulated": Network(policy_kwargs={"cell": "gru"}),
-    "lstm modulated": Network(policy_kwargs={"cell": "lstm"}),
+    "lstm modulated": Network(policy_kwargs={"cell": "lstm"}, drawn=False),
     "rnn retroactive": Network(policy_kwargs={"rule": "retroactive"}),
-    "gru retroactive": Network(policy_kwargs={"cell": "gru", "rule": "retroactive"}),
-    "lstm retroactive": Network(policy_kwargs={"cell": "lstm", "rule": "retroactive"}),
+    "gru retroactive": Network(policy_kwargs={"cell": "gru", "rule": "retroactive"}, drawn=False),
+    "lstm retroactive": Network(policy_kwargs={"cell": "lstm", "rule": "retroactive"}, drawn=False),
     "rnn hebb": Network(policy_kwargs={"rule": "hebb"}),
-    "gru hebb": Network(policy_kwargs={"cell": "gru", "rule": "hebb"}),
-    "lstm hebb": Network(policy_kwargs={"cell": "lstm", "rule": "hebb"}),
+    "gru hebb": Network(policy_kwargs={"cell": "gru", "rule": "hebb"}, drawn=False),
+    "lstm hebb": Network(policy_kwargs={"cell": "lstm", "rule": "hebb"}, drawn=False),
     "gru none": _plain("gru"),
     "lstm none": _plain("lstm"),
     "rnn none": _plain("rnn"),

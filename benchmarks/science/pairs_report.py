@@ -99,11 +99,14 @@ def _groups(runs: dict[str, dict[str, list[Result]]], name: str) -> list[tuple[i
     return [(int(group.removeprefix("pairs_")), group) for group in runs if name in runs[group]]
 
 
+DRAWN = [name for name, network in NETWORKS.items() if network.drawn]
+
+
 def _style(name: str) -> dict[str, Any]:
     network = network_of(name)[0]
     if NETWORKS[network].algo == "recurrent_ppo":
         return {"color": "#7f7f7f", "linestyle": "-"}
-    color, dashes = line_style(list(NETWORKS).index(network))
+    color, dashes = line_style(DRAWN.index(network))
     return {"color": color, "linestyle": dashes}
 
 
@@ -120,7 +123,7 @@ def draw_curves(path: Path, runs: dict[str, dict[str, list[Result]]], weights: i
             n_pairs = int(group.removeprefix("pairs_"))
             for name, records in networks.items():
                 network, size = network_of(name)
-                if size not in (0, weights):
+                if size not in (0, weights) or network not in DRAWN:
                     continue
                 count = min(len(record["curve"]) for record in records)
                 steps = [step for step, _ in records[0]["curve"][:count]]
@@ -138,7 +141,7 @@ def draw_curves(path: Path, runs: dict[str, dict[str, list[Result]]], weights: i
             axes.grid(alpha=0.3)
         for axes in panels[:, 0]:
             axes.set_ylabel("share of right answers")
-        shown = [network for network in NETWORKS if network in labels]
+        shown = [network for network in DRAWN if network in labels]
         ncols = min(1 + columns, 3)
         lines = [labels[network] for network in shown]
         figure.legend(lines, shown, loc="outside lower center", ncols=ncols, frameon=False)
@@ -153,7 +156,7 @@ def draw_load(path: Path, runs: dict[str, dict[str, list[Result]]]) -> None:
         panels = figure.subplots(1, len(sizes), squeeze=False, sharey=True)[0]
         labels: dict[str, Any] = {}
         for axes, size in zip(panels, sizes, strict=True):
-            for network in NETWORKS:
+            for network in DRAWN:
                 name = run_name(network, size)
                 if network_of(name)[1] != size:
                     continue  # it has a size of its own
