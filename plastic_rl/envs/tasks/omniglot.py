@@ -124,7 +124,7 @@ class OmniglotTask:
         """
         n, k, n_drawings = self.n_way, self.k_shot, self.images.shape[1]
         if pool_classes is None:
-            characters = self.characters[draw_distinct(rng, batch, len(self.characters), n)]
+            members = draw_distinct(rng, batch, len(self.characters), n)
             rotations = rng.integers(4, size=(batch, n))
             drawings = draw_distinct(rng, batch * n, n_drawings, k + 1).reshape(batch, n, k + 1)
         else:
@@ -133,9 +133,7 @@ class OmniglotTask:
             pool_rotations = rng.integers(4, size=pool_classes)
             pooled = draw_distinct(rng, pool_classes, n_drawings, pool_drawings)
             members = draw_distinct(rng, batch, pool_classes, n)
-            shown = draw_distinct(rng, batch * n, pool_drawings, k + 1).reshape(batch, n, k + 1)
-            characters, rotations = self.characters[pool[members]], pool_rotations[members]
-            drawings = pooled[members[:, :, None], shown]
+            drawings = draw_distinct(rng, batch * n, pool_drawings, k + 1).reshape(batch, n, k + 1)
         labels = rng.permuted(np.tile(np.arange(n), (batch, 1)), axis=1)
 
         # Step by step: which of the episode's classes is shown, and which of its drawings.
@@ -145,9 +143,13 @@ class OmniglotTask:
         shots = np.hstack([order % k, np.full_like(query, k)]).T
 
         episode = np.arange(batch)
-        images = self._rotated(
-            characters[episode, classes], drawings[episode, classes, shots], rotations[episode, classes]
-        )
+        member, drawing = members[episode, classes], drawings[episode, classes, shots]
+        if pool_classes is None:
+            images = self._rotated(self.characters[member], drawing, rotations[episode, classes])
+        else:
+            # Every drawing of the pool is turned once, however many episodes it comes up in.
+            turned = self._rotated(self.characters[pool][:, None], pooled, pool_rotations[:, None])
+            images = turned[member, drawing]
         told = rng.permuted(labels, axis=1) if self.shuffle_labels else labels
         one_hot = np.zeros((n * k + 1, batch, n), np.float32)
         one_hot[:-1] = np.eye(n, dtype=np.float32)[told[episode, classes[:-1]]]
@@ -156,7 +158,8 @@ class OmniglotTask:
     def _rotated(
         self, characters: NDArray[np.intp], drawings: NDArray[np.intp], rotations: NDArray[np.intp]
     ) -> NDArray[np.float32]:
-        """Drawings turned by so many right angles, (T, B, 961) from 0 to 1; all arguments are (T, B)."""
+        """Drawings turned by so many right angles, (..., 961) from 0 to 1; the arguments broadcast."""
+        characters, drawings, rotations = np.broadcast_arrays(characters, drawings, rotations)
         turned = np.empty((rotations.size, SIDE, SIDE), np.float32)
         for quarter in range(4):
             rows = np.flatnonzero(rotations.ravel() == quarter)
