@@ -120,6 +120,24 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(target), link
 
 
+def columns(row: str) -> int:
+    return row.replace("\\|", "").strip().strip("|").count("|") + 1
+
+
+@pytest.mark.parametrize("page", LINKING, ids=name_of)
+def test_a_tables_rows_have_its_columns(page):
+    lines = prose(page).splitlines()
+    for start, line in enumerate(lines):
+        if not re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", line.strip()):
+            continue
+        wanted = columns(line)
+        assert columns(lines[start - 1]) == wanted, lines[start - 1]
+        for row in lines[start + 1 :]:
+            if not row.lstrip().startswith("|"):
+                break
+            assert columns(row) == wanted, row
+
+
 def test_the_index_has_every_page():
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     for page in DOCS.glob("*.md"):
