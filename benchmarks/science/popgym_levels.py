@@ -9,10 +9,14 @@ uniformly over 500 episodes, and the best expected return, null where it is not 
   RepeatPrevious;
 - 1 where a pole can be balanced to the end: PositionOnlyCartPole and VelocityOnlyCartpole. With noise it may
   be less;
-- HigherLower: who counts cards says of what there are more left. The mean over 20,000 decks.
+- HigherLower: who counts cards says of what there are more left. The mean over 20,000 decks;
+- Concentration with two colours (Easy and Medium): who forgets no card and turns over what brings the fewest
+  that do not match. Exactly, by dynamic programming over the cards of each colour that were and were not
+  seen.
 
 The others have no level: what an agent can infer of a Battleship or a MineSweeper board, how fast a bandit's
-arms are told apart, how soon a pendulum that starts anywhere can be upright.
+arms are told apart, how soon a pendulum that starts anywhere can be upright, Concentration with thirteen
+ranks.
 """
 
 import json
@@ -62,12 +66,52 @@ def counting_cards(n_decks: int, games: int = DECKS) -> float:
     return float(total / games)
 
 
+@cache
+def fewest_mismatches(unseen: int, unseen_others: int, seen: int = 0, seen_others: int = 0) -> float:
+    """Turns of Concentration, in the mean, that turn over cards of two colours, until none are left.
+
+    unseen, unseen_others: cards of either colour that lie face down and were never turned over
+    seen, seen_others: those that were, and lie face down again
+    """
+    cards = unseen + unseen_others
+    if cards == 0:
+        return 0.0
+
+    def second(same: int, other: int, seen_same: int, seen_other: int) -> float:
+        # One card is up; the second: a seen one of its colour, an unseen one, a seen one of the other colour.
+        ways = []
+        if seen_same:
+            ways.append(fewest_mismatches(same, other, seen_same - 1, seen_other))
+        if same + other:
+            match = fewest_mismatches(same - 1, other, seen_same, seen_other) if same else 0.0
+            none = 1 + fewest_mismatches(same, other - 1, seen_same + 1, seen_other + 1) if other else 0.0
+            ways.append((same * match + other * none) / (same + other))
+        if seen_other:
+            ways.append(1 + fewest_mismatches(same, other, seen_same + 1, seen_other))
+        return min(ways)
+
+    # An unseen card tells more if it is the first of the two than if it is the second.
+    mean = unseen * second(unseen - 1, unseen_others, seen, seen_others) if unseen else 0.0
+    if unseen_others:
+        mean += unseen_others * second(unseen_others - 1, unseen, seen_others, seen)
+    return mean / cards
+
+
+def remembering_cards(n_decks: int) -> float:
+    """The mean return of Concentration with two colours for who forgets nothing."""
+    cards = SUITS * RANKS * n_decks
+    # All pairs together bring 1, and two cards that do not match cost one part in the number of cards.
+    return 1 - fewest_mismatches(cards // 2, cards // 2) / cards
+
+
 def best_level(name: str, difficulty: str) -> float | None:
     """The best expected return of a task, None where it is not known."""
     if name in (*ALWAYS_RIGHT, *BALANCED):
         return 1.0
     if name == "HigherLower":
         return counting_cards(1 + DIFFICULTIES.index(difficulty))
+    if name == "Concentration" and difficulty != "Hard":
+        return remembering_cards(1 + DIFFICULTIES.index(difficulty))
     return None
 
 

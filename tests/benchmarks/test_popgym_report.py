@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -37,6 +38,33 @@ def test_counting_cards_is_best_with_few_decks_and_better_than_looking_at_the_la
     one, three = (popgym_levels.counting_cards(decks, 1000) for decks in (1, 3))
     # Who looks at the last card alone has .497.
     assert 0.5 < three < one < 0.6
+
+
+def test_few_cards_are_matched_with_the_mismatches_that_can_be_counted_by_hand():
+    # Two of four: the second of two unseen cards is of the first one's colour in one case of three; once two
+    # that do not match are seen, none goes wrong any more.
+    assert popgym_levels.fewest_mismatches(2, 2) == pytest.approx(2 / 3)
+    assert popgym_levels.fewest_mismatches(2, 0) == 0
+    assert popgym_levels.fewest_mismatches(1, 1, 1, 1) == 0
+
+
+def test_who_forgets_no_card_of_concentration_has_its_best_return():
+    env = gym.make("popgym-ConcentrationEasy-v0").unwrapped
+    games, total = 100, 0.0
+    for game in range(games):
+        env.reset(seed=game)
+        unseen, seen = list(range(52)), {0: [], 1: []}
+        over = False
+        while not over:
+            first = (unseen or max(seen.values(), key=len)).pop()
+            colour = env.step(first)[0][first]
+            second = seen[colour].pop() if seen[colour] else unseen.pop()
+            observation, reward, terminated, truncated, _ = env.step(second)
+            total, over = total + reward, terminated or truncated
+            if observation[second] != colour:
+                seen[colour].append(first)
+                seen[observation[second]].append(second)
+    assert total / games == pytest.approx(popgym_levels.remembering_cards(1), abs=0.02)
 
 
 def test_random_actions_have_the_level_that_follows_from_the_number_of_suits():
