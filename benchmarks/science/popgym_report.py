@@ -13,9 +13,9 @@ all of it in another folder.
   tasks where that is known.
 - Aggregate: the interquartile mean of all normalised returns of a condition, and its 95 % interval by a
   bootstrap over the seeds of each task (Agarwal, Schwarzer, Castro, Courville & Bellemare, "Deep
-  Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021). Tasks that the settings
-  were chosen on are left out. That still leaves neighbours of others: CartPole without velocities, and the
-  four tasks themselves in Medium and Hard.
+  Reinforcement Learning at the Edge of the Statistical Precipice", NeurIPS 2021), over the tasks that all
+  conditions have run on. Tasks that the settings were chosen on are left out. That still leaves neighbours of
+  others: CartPole without velocities, and the four tasks themselves in Medium and Hard.
 """
 
 import argparse
@@ -114,9 +114,17 @@ def of_difficulty(finished: Finished, difficulty: str) -> list[str]:
     return sorted(tasks, key=lambda task: (task in CHOSEN_ON, task))
 
 
-def held_out(tasks: Sequence[str]) -> list[str]:
-    """Those that nothing was chosen on."""
-    return [task for task in tasks if task not in CHOSEN_ON]
+def aggregates(finished: Finished, difficulty: str) -> dict[str, list[np.ndarray]]:
+    """By condition the normalised returns (seeds,), one sample per task that a comparison can be made on.
+
+    Nothing was chosen on these tasks, their best return is known, and all conditions that have run on any of
+    them have run on each.
+    """
+    tasks = [task for task in of_difficulty(finished, difficulty) if task not in CHOSEN_ON]
+    tasks = [task for task in tasks if read_levels()[task]["best"] is not None]
+    names = [name for name in conditions(finished) if any(name in finished[task] for task in tasks)]
+    tasks = [task for task in tasks if all(name in finished[task] for name in names)]
+    return {name: aggregate(finished, tasks, name) for name in names} if tasks else {}
 
 
 def table(finished: Finished) -> str:
@@ -140,11 +148,9 @@ def table(finished: Finished) -> str:
                     cells.append(with_interval([values], form=".2f") if runs else "")
                 rows.append(cells)
             parts += [f"{title}, {difficulty}:", markdown_table(["task", "random", "best", *names], rows)]
-        samples = {name: aggregate(finished, held_out(tasks), name) for name in names}
         means = [
             (name, len(each), with_interval(each, interquartile_mean, ".3f"))
-            for name, each in samples.items()
-            if each
+            for name, each in aggregates(finished, difficulty).items()
         ]
         if means:
             parts += [
@@ -184,8 +190,8 @@ def draw_curves(path: Path, finished: Finished, difficulty: str) -> None:
                 (lines[name],) = axes.plot(steps, means.mean(0), color=color, linestyle=dashes, linewidth=1.3)
             axes.set_title(task.removesuffix(difficulty), fontsize="medium")
             axes.grid(alpha=0.3)
-        for axes in panels[-1]:
-            axes.set_xlabel("million steps")
+        for axes in panels.flat[max(len(tasks) - columns, 0) : len(tasks)]:
+            axes.set_xlabel("million steps")  # the lowest of its column
         for axes in panels[:, 0]:
             axes.set_ylabel("return")
         figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=3, frameon=False)
@@ -207,21 +213,22 @@ def _curves(runs: Sequence[SweepRun], points: int = 40) -> tuple[np.ndarray, np.
 
 
 def draw_aggregate(path: Path, finished: Finished) -> None:
-    """The interquartile means and their intervals, one panel per difficulty."""
-    shown = [one for one in DIFFICULTIES if of_difficulty(finished, one)]
+    """The interquartile means and their intervals, one panel per difficulty; nothing where there are none."""
+    found = {difficulty: aggregates(finished, difficulty) for difficulty in DIFFICULTIES}
+    shown = [difficulty for difficulty, samples in found.items() if samples]
+    if not shown:
+        return
     names = conditions(finished)
     with picture(path, (4.2 * len(shown), 0.8 + 0.45 * len(names))) as figure:
         panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for axes, difficulty in zip(panels, shown, strict=True):
-            tasks = held_out(of_difficulty(finished, difficulty))
-            for i, name in enumerate(names):
-                samples = aggregate(finished, tasks, name)
-                if not samples:
-                    continue
-                mean = interquartile_mean(*samples)
+            for name, samples in found[difficulty].items():
+                i, mean = names.index(name), interquartile_mean(*samples)
                 ends = np.nan_to_num(np.abs(np.array(bootstrap(samples, interquartile_mean)) - mean))
                 axes.errorbar(mean, i, xerr=ends[:, None], color=line_style(i)[0], marker="o", capsize=3)
+            axes.set_xlim(min(0.0, axes.get_xlim()[0]), 1)
             axes.set_yticks(range(len(names)), names)
+            axes.set_ylim(-0.5, len(names) - 0.5)
             axes.set_title(difficulty, fontsize="medium")
             axes.set_xlabel("interquartile mean, 0 random, 1 best")
             axes.grid(alpha=0.3)

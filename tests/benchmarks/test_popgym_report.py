@@ -134,6 +134,23 @@ def test_the_aggregate_has_only_tasks_with_a_level_that_nothing_was_chosen_on(mo
     assert "Medium" not in text
 
 
+def test_conditions_are_compared_on_the_tasks_that_all_of_them_have(monkeypatch):
+    tasks = ("HigherLowerEasy", "VelocityOnlyCartpoleEasy", "PositionOnlyCartPoleEasy")
+    levels = {task: {"random": 0.0, "best": 1.0} for task in tasks}
+    monkeypatch.setattr(popgym_report, "read_levels", lambda: levels)
+    runs = finished(
+        HigherLowerEasy={"one": [0.5], "other": [0.25]},
+        VelocityOnlyCartpoleEasy={"one": [1.0], "other": [0.75]},
+        PositionOnlyCartPoleEasy={"one": [0.125]},
+    )
+    found = popgym_report.aggregates(runs, "Easy")
+    assert {name: np.concatenate(samples).tolist() for name, samples in found.items()} == {
+        "one": [0.5, 1.0],
+        "other": [0.25, 0.75],
+    }
+    assert popgym_report.aggregates(runs, "Hard") == {}
+
+
 def test_figures_are_drawn_for_tables_that_are_half_full(tmp_path: Path, monkeypatch):
     levels = {"HigherLowerEasy": {"random": 0.0, "best": 0.5}, "BattleshipHard": {"random": 0, "best": None}}
     monkeypatch.setattr(popgym_report, "read_levels", lambda: levels)
