@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("popgym")
 
 from benchmarks.science import popgym_levels, popgym_report
+from benchmarks.speed import popgym_envs
 
 
 class FakeRun:
@@ -49,18 +50,19 @@ def test_few_cards_are_matched_with_the_mismatches_that_can_be_counted_by_hand()
 
 
 def test_who_forgets_no_card_of_concentration_has_its_best_return():
-    env = gym.make("popgym-ConcentrationEasy-v0").unwrapped
+    env: gym.Env[Any, Any] = gym.make("popgym-ConcentrationEasy-v0").unwrapped
     games, total = 100, 0.0
     for game in range(games):
         env.reset(seed=game)
-        unseen, seen = list(range(52)), {0: [], 1: []}
+        unseen: list[int] = list(range(52))
+        seen: dict[int, list[int]] = {0: [], 1: []}
         over = False
         while not over:
             first = (unseen or max(seen.values(), key=len)).pop()
             colour = env.step(first)[0][first]
             second = seen[colour].pop() if seen[colour] else unseen.pop()
             observation, reward, terminated, truncated, _ = env.step(second)
-            total, over = total + reward, terminated or truncated
+            total, over = total + float(reward), terminated or truncated
             if observation[second] != colour:
                 seen[colour].append(first)
                 seen[observation[second]].append(second)
@@ -174,3 +176,21 @@ def test_curves_are_means_of_equal_stretches():
     assert popgym_report._curves([run], points=4)[1][0] == pytest.approx(
         [np.nan, -0.5, -0.5, 1.0], nan_ok=True
     )
+
+
+def test_what_a_step_costs_is_measured_and_stands_beside_whole_trainings(monkeypatch, capsys):
+    runs = finished(RepeatFirstEasy={"one": [1.0]}, BattleshipEasy={"other": [0.0]})
+    monkeypatch.setattr(popgym_envs, "read_finished", lambda: runs)
+    monkeypatch.setattr(popgym_envs, "STEPS", 4)
+    monkeypatch.setattr("sys.argv", ["popgym_envs", "--condition", "one", "--repeats", "1"])
+    popgym_envs.main()
+    (row,) = capsys.readouterr().out.strip().splitlines()[2:]
+    name, cost, whole, share = (cell.strip() for cell in row.strip("|").split("|"))
+    # Of a run of 120 seconds and 200,000 steps.
+    assert (name, whole) == ("RepeatFirst", "600")
+    assert int(cost) > 0
+    assert share.endswith("%")
+    monkeypatch.setattr("sys.argv", ["popgym_envs", "--condition", "none"])
+    with pytest.raises(SystemExit):
+        popgym_envs.main()
+    assert "no run of 'none' is finished in Easy" in capsys.readouterr().err
