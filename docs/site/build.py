@@ -42,7 +42,7 @@ CONTENTS = {
     ],
     "Environments": ["environments", "environments/*"],
     "Agents": ["plastic_a2c", "plastic_ppo", "your_environment", "rules", "own_core", "own_algorithm"],
-    "Studies": ["results", "pairs", "core_steps", "discovery", "maze", "memory", "supervised"],
+    "Studies": ["results", "pairs", "core_steps", "discovery", "maze", "memory", "popgym", "supervised"],
     "In use": [
         "activity",
         "export",

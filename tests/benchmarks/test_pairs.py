@@ -16,7 +16,10 @@ def test_names_say_network_and_weights():
             assert network_of(run_name(network, weights)) == (network, 0 if own else weights)
 
 
-@pytest.mark.parametrize("network", ["rnn modulated", "gru modulated", "gru none", "lstm none", "rnn none"])
+@pytest.mark.parametrize(
+    "network",
+    ["rnn modulated", "gru modulated", "lstm retroactive", "gru hebb", "gru none", "lstm none", "rnn none"],
+)
 def test_networks_have_the_weights_that_are_asked_for(network: str):
     import plastic_rl
     from benchmarks.science.pairs_networks import settings
