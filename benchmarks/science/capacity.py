@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import plastic_rl
-from benchmarks.science.meta import trained
+from benchmarks.science.meta import train_learner
 from benchmarks.science.sweep import Result, Run, make_parser, read_runs, train_missing
 from plastic_rl.analysis.plots.style import CURVES, DASHES, picture
 from plastic_rl.analysis.tables import markdown_table
@@ -62,7 +62,7 @@ def train(run: Run) -> Result:
     """One run: the share of the erased bits that are wrong in the test, by the number of patterns there."""
     given = run.settings
     bits, patterns = given["bits"], int(run.name.split(", ")[1])
-    model, processor = trained("AutoassociatorPolicy", make_env(bits, patterns), given, run.seed)
+    model, processor = train_learner("AutoassociatorPolicy", make_env(bits, patterns), given, run.seed)
     errors = {}
     for tested in pattern_counts(bits) if patterns == FEW else [patterns]:
         found = plastic_rl.evaluate_episodes(

@@ -32,7 +32,7 @@ class Curve(BaseCallback):
         return True
 
 
-def trained(
+def train_learner(
     policy: str,
     env: plastic_rl.EpisodicTaskEnv,
     given: dict[str, Any],
@@ -65,7 +65,7 @@ def meta_train(task: EpisodicTask, given: dict[str, Any], seed: int) -> Result:
 
     Args:
         task: whose score is 1 where the answer is right, and otherwise 0.
-        given: see `trained`.
+        given: see `train_learner`.
         seed: of the training; the test has one of its own.
 
     Returns:
@@ -73,7 +73,7 @@ def meta_train(task: EpisodicTask, given: dict[str, Any], seed: int) -> Result:
     """
     curve = Curve()
     env = plastic_rl.EpisodicTaskEnv(task)
-    model, processor = trained("PlasticRNNPolicy", env, given, seed, curve)
+    model, processor = train_learner("PlasticRNNPolicy", env, given, seed, curve)
     episodes = task.sample_episodes(TEST_EPISODES, np.random.default_rng(TEST_SEED + seed))
     assert isinstance(episodes.observations, np.ndarray)
     right = 0.0

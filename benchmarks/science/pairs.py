@@ -6,7 +6,7 @@ Every run trains one network and then answers all questions of 256 fresh lifetim
 actions. What it found is a small file of its own in the folder, by default `benchmarks/results/pairs`: a
 second call trains only what is missing, or what other settings were used for. At the end the table
 (`table.md`) of all runs in the folder is written, and the learning curves and the shares against numbers of
-pairs: in `docs/figures`, or in the folder if it is another one.
+pairs, of some of the networks: in `docs/figures`, or in the folder if it is another one.
 
 The plastic networks have the settings of `zoo_configs/` but for 32 environments and, with 64,000 weights, a
 smaller rate for w and alpha, and as many neurons as the number of weights allows.

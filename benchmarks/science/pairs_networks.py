@@ -35,10 +35,9 @@ class Network:
     drawn: bool = True
 
 
-def _plain(cell: str, algo: str = "plastic_a2c", drawn: bool = True) -> Network:
+def _plain(cell: str) -> Network:
     policy_kwargs = {"cell": cell, "alpha": "none", "core_steps": 1, "core_lr_scale": 1.0}
-    others = {"learning_rate": "lin_0.003"}
-    return Network(algo, policy_kwargs, others, PLAIN_STEPS, drawn)
+    return Network(policy_kwargs=policy_kwargs, others={"learning_rate": "lin_0.003"}, steps=PLAIN_STEPS)
 
 
 NETWORKS = {
@@ -55,7 +54,6 @@ NETWORKS = {
     "lstm none": _plain("lstm"),
     "rnn none": _plain("rnn"),
     "PPO, rnn modulated": Network(algo="plastic_ppo"),
-    "PPO, gru none": _plain("gru", "plastic_ppo", drawn=False),
     "RecurrentPPO": Network(algo="recurrent_ppo"),
 }
 

@@ -226,7 +226,7 @@ def draw_aggregate(path: Path, finished: Finished) -> None:
                 i, mean = names.index(name), interquartile_mean(*samples)
                 ends = np.nan_to_num(np.abs(np.array(bootstrap(samples, interquartile_mean)) - mean))
                 axes.errorbar(mean, i, xerr=ends[:, None], color=line_style(i)[0], marker="o", capsize=3)
-            axes.set_xlim(min(0.0, axes.get_xlim()[0]), 1)
+            axes.set_xlim(min(0.0, axes.get_xlim()[0]), max(1.0, axes.get_xlim()[1]))
             axes.set_yticks(range(len(names)), names)
             axes.set_ylim(-0.5, len(names) - 0.5)
             axes.set_title(difficulty, fontsize="medium")

@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed.popgym_envs [--difficulty Easy] [--condition "PPO gru hebb"] [--repeats 5]
 
-Every row is a task in 16 environments one after the other, as the memory benchmark trains on it, with random
+Every row is a task in 16 environments one after the other, as POPGym's sweeps train on it, with random
 actions: microseconds a step of one environment, median of the repeats, and what part they are of the time
 per step of the condition's finished runs. That is an estimate: random actions may end episodes sooner or
 later than a trained agent's, and the runs may be of another machine.
