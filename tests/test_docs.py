@@ -95,16 +95,19 @@ def test_commands_exist(page, read_blocks):
                     make_parser().parse_args(words[1:])
 
 
+def without_blocks(page: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
 def prose(page: Path) -> str:
     """A page without its code."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
-    return re.sub(r"`[^`\n]*`", "", text)
+    return re.sub(r"`[^`\n]*`", "", without_blocks(page))
 
 
 def anchors(page: Path) -> set[str]:
     """What links can point at: GitHub's names of the headings."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
-    headings = re.findall(r"^#+ +(.+)$", text, re.M)
+    headings = re.findall(r"^#+ +(.+)$", without_blocks(page), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -121,12 +124,12 @@ def test_links_lead_somewhere(page):
 
 
 def columns(row: str) -> int:
-    return row.replace("\\|", "").strip().strip("|").count("|") + 1
+    return row.replace("\\|", "").strip().removeprefix("|").removesuffix("|").count("|") + 1
 
 
 @pytest.mark.parametrize("page", LINKING, ids=name_of)
 def test_a_tables_rows_have_its_columns(page):
-    lines = prose(page).splitlines()
+    lines = without_blocks(page).splitlines()
     for start, line in enumerate(lines):
         if not re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", line.strip()):
             continue
