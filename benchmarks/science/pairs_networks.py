@@ -1,6 +1,6 @@
 """The networks that are compared on PlasticPairs-v0: their settings, steps and sizes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -35,9 +35,10 @@ class Network:
     drawn: bool = True
 
 
-def _plain(cell: str) -> Network:
+def _plain(cell: str, **changes: Any) -> Network:
     policy_kwargs = {"cell": cell, "alpha": "none", "core_steps": 1, "core_lr_scale": 1.0}
-    return Network(policy_kwargs=policy_kwargs, others={"learning_rate": "lin_0.003"}, steps=PLAIN_STEPS)
+    network = Network(policy_kwargs=policy_kwargs, others={"learning_rate": "lin_0.003"}, steps=PLAIN_STEPS)
+    return replace(network, **changes)
 
 
 NETWORKS = {
@@ -54,6 +55,7 @@ NETWORKS = {
     "lstm none": _plain("lstm"),
     "rnn none": _plain("rnn"),
     "PPO, rnn modulated": Network(algo="plastic_ppo"),
+    "PPO, gru none": _plain("gru", algo="plastic_ppo", steps=STEPS, drawn=False),
     "RecurrentPPO": Network(algo="recurrent_ppo"),
 }
 
