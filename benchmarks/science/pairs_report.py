@@ -20,6 +20,8 @@ from plastic_rl.analysis.plots.style import draw_levels, line_style, picture
 from plastic_rl.analysis.tables import bootstrap, markdown_table, with_interval
 from plastic_rl.envs import reference_levels
 
+DRAWN = [name for name, network in NETWORKS.items() if network.drawn]
+
 
 def steps_to(curve: list[tuple[int, float]], share: float) -> str:
     """Environment steps until the training answered this share."""
@@ -97,9 +99,6 @@ def capacity(runs: dict[str, dict[str, list[Result]]], name: str = "rnn modulate
 def _groups(runs: dict[str, dict[str, list[Result]]], name: str) -> list[tuple[int, str]]:
     """Number of pairs and group of all that hold a network of this name."""
     return [(int(group.removeprefix("pairs_")), group) for group in runs if name in runs[group]]
-
-
-DRAWN = [name for name, network in NETWORKS.items() if network.drawn]
 
 
 def _style(name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks.science import meta, pairs_supervised
 from benchmarks.science.sweep import Run
+from plastic_rl import EpisodicTaskEnv
 from plastic_rl.envs import PairsTask
 from plastic_rl.policies import PlasticRNNPolicy
 
@@ -18,6 +19,13 @@ def test_networks_have_as_many_weights(name: str) -> None:
         **pairs_supervised.settings(name)["policy_kwargs"],
     )
     assert 0.95 * 16_000 < sum(one.numel() for one in policy.parameters()) <= 16_000
+
+
+def test_the_learning_rate_falls_to_0() -> None:
+    given = {"updates": 4, "batch_size": 2, "learning_rate": 0.8, "policy_kwargs": {"hidden_size": 4}}
+    model, seconds = meta.train_learner("PlasticRNNPolicy", EpisodicTaskEnv(PairsTask(2)), given, 0)
+    assert model.policy.optimizer.param_groups[0]["lr"] == pytest.approx(0.8 / 4)
+    assert seconds > 0
 
 
 def test_a_run_has_what_the_table_needs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,7 @@ def test_a_pool_is_all_that_a_batch_shows(omniglot_data):
     shown = identify(tell_apart(omniglot_data), episodes.observations["image"]).reshape(-1, 3)
     assert len(np.unique(shown[:, [0, 2]], axis=0)) == 8
     assert len(np.unique(shown, axis=0)) == 24
+    assert len(np.unique(shown[:, 2])) > 1
 
 
 @pytest.mark.parametrize(
