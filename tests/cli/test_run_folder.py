@@ -148,11 +148,12 @@ def test_other_algorithms_train_resume_and_are_evaluated(
     tmp_path: Path, algo: str, settings: list[str]
 ) -> None:
     folder = str(tmp_path / "run")
-    command = ["train", "CartPole-v1", "--algo", algo, "--timesteps", "80", "--n-envs", "2"]
+    # Steps and a seed with which an episode ends: without one there is no learning curve.
+    command = ["train", "CartPole-v1", "--algo", algo, "--timesteps", "200", "--n-envs", "2", "--seed", "0"]
     assert main([*command, "--output", folder, "--hyperparams", *settings]) == 0
     expected = FILES if algo == "a2c" else DEFAULT_FILES
     assert {path.name for path in (tmp_path / "run").iterdir()} == expected
-    assert main(["train", "--resume", folder, "--timesteps", "120"]) == 0
+    assert main(["train", "--resume", folder, "--timesteps", "240"]) == 0
     assert main(["evaluate", folder, "--episodes", "2"]) == 0
 
 
