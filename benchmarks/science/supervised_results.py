@@ -1,10 +1,10 @@
 """The paper's supervised tasks: how far plastic networks and others get on data that training has not seen.
 
-    python -m benchmarks.science.supervised_results [--experiments patterns patterns-50 images omniglot]
+    python -m benchmarks.science.supervised_results [--experiments patterns patterns-50 images ...]
                                             [--variants full ...] [--seeds 0 1 2] [--scale 1.0]
                                             [--folder runs/supervised]
 
-`images` and `omniglot` need the data (see `plastic-rl data check`). Every run trains with the settings of
+All but the patterns need the data (see `plastic-rl data check`). Every run trains with the settings of
 `zoo_configs/supervised.yml` and what is changed of them below; the baselines of `images` stop after the
 minutes that `full` took with the same seed. A run is written to a file of its own: a second call trains only
 what is missing. At the end the table (`table.md`) and the figures of all runs in the folder are written.
@@ -125,6 +125,16 @@ EXPERIMENTS = {
         test={"split": "test"},
         levels={"paper, homogeneous": 26.0, "paper, independent": 15.0},
         equal_time=("homogeneous", "LSTM", "RNN"),
+    ),
+    "images-random": Experiment(
+        "PlasticImageCompletion-v0",
+        "Image completion, random pixels erased",
+        "squared_error",
+        40,
+        500,
+        {"full": {}},
+        env_kwargs={"erase": "random"},
+        test={"split": "test"},
     ),
     "omniglot": Experiment(
         "PlasticOmniglot-v0",
