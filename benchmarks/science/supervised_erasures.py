@@ -4,8 +4,8 @@
 
 Networks of `supervised_results.py`, trained on photographs with a half erased (experiment `images`) and with
 random pixels erased (`images-random`), complete unseen photographs (CIFAR-10) and drawings (Omniglot, with a
-margin of one pixel) of either erasure, 500 episodes each. Beside them stands what grey has in place of what is
-missing. Needs both sets of images.
+margin of one pixel) of either erasure, 500 episodes each. Beside them stands what grey in their place has.
+Needs both sets of images.
 """
 
 import argparse

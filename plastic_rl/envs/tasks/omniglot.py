@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from plastic_rl.arguments import check_choice, check_count, check_flag
+from plastic_rl.arguments import check_choice, check_count, check_flag, check_scale
 from plastic_rl.envs.arguments import check_images
 from plastic_rl.envs.sampling import draw_distinct
 from plastic_rl.envs.tasks.episodic import EpisodicTaskEnv
@@ -107,6 +107,8 @@ class OmniglotTask:
         *,
         pool_classes: int | None = None,
         pool_drawings: int = 4,
+        mirror: bool = False,
+        warp: float = 0.0,
     ) -> Episodes:
         """Draw episodes: images (T, B, 961), labels (T, B, N) one-hot, targets (B,) integers below N.
 
@@ -118,11 +120,18 @@ class OmniglotTask:
                 a network looks at each just once: training gets by with a fraction of the convolutions. For
                 scores, draw without: episodes that share drawings are not independent.
             pool_drawings: drawings of each of them, from K + 1 to all.
+            mirror: half of the characters are mirror images, which makes others of them. For training.
+            warp: how much each drawing is distorted, from 0 to less than 1: the entries of the matrix that
+                it is stretched, sheared and turned by differ by up to `warp` from those of the identity, and
+                it is shifted by up to `warp` times half of its side. For training.
 
         Raises:
             ValueError: an argument is outside of its range.
         """
         n, k, n_drawings = self.n_way, self.k_shot, self.images.shape[1]
+        check_flag("mirror", mirror)
+        if check_scale("warp", warp) >= 1:
+            raise ValueError(f"warp must be at least 0 and less than 1, got {warp!r}")
         if pool_classes is None:
             members = draw_distinct(rng, batch, len(self.characters), n)
             rotations = rng.integers(4, size=(batch, n))
@@ -146,10 +155,15 @@ class OmniglotTask:
         member, drawing = members[episode, classes], drawings[episode, classes, shots]
         if pool_classes is None:
             images = self._rotated(self.characters[member], drawing, rotations[episode, classes])
+            if mirror:
+                images = _mirrored(images, rng.integers(2, size=(batch, n), dtype=bool)[episode, classes])
+            images = _warped(images, warp, rng)
         else:
             # Every drawing of the pool is turned once, however many episodes it comes up in.
             turned = self._rotated(self.characters[pool][:, None], pooled, pool_rotations[:, None])
-            images = turned[member, drawing]
+            if mirror:
+                turned = _mirrored(turned, rng.integers(2, size=(pool_classes, 1), dtype=bool))
+            images = _warped(turned, warp, rng)[member, drawing]
         told = rng.permuted(labels, axis=1) if self.shuffle_labels else labels
         one_hot = np.zeros((n * k + 1, batch, n), np.float32)
         one_hot[:-1] = np.eye(n, dtype=np.float32)[told[episode, classes[:-1]]]
@@ -193,6 +207,33 @@ class OmniglotTask:
             truth=int(target) if has_query else None,
             title=f"step {len(images)} of {self.episode_length}",
         )
+
+
+def _mirrored(images: NDArray[np.float32], which: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Images (..., 961), left and right exchanged in some of them; `which` broadcasts."""
+    flipped = images.reshape(*images.shape[:-1], SIDE, SIDE)[..., ::-1].reshape(images.shape)
+    return np.where(which[..., None], flipped, images)
+
+
+def _warped(images: NDArray[np.float32], warp: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Images (..., 961), each distorted by a random affine map, interpolated linearly, paper around them."""
+    if not warp:
+        return images
+    count, half = images.size // SIDE**2, SIDE // 2
+    matrices = np.eye(2, dtype=np.float32) + rng.uniform(-warp, warp, (count, 2, 2)).astype(np.float32)
+    shifts = rng.uniform(-warp, warp, (count, 2, 1)).astype(np.float32) * half
+    grid = np.indices((SIDE, SIDE), np.float32).reshape(2, -1) - half
+    sources = matrices @ grid + shifts + half
+    corner = np.floor(sources)
+    part = sources - corner
+    # A margin of paper, wide enough that both neighbours of what lies beyond an edge are paper.
+    row, column = np.clip(corner, -2, SIDE).astype(np.intp).transpose(1, 0, 2) + 2
+    padded = np.pad(images.reshape(count, SIDE, SIDE), ((0, 0), (2, 2), (2, 2)))
+    which = np.arange(count)[:, None]
+    down, right = part.transpose(1, 0, 2)
+    upper = (1 - right) * padded[which, row, column] + right * padded[which, row, column + 1]
+    lower = (1 - right) * padded[which, row + 1, column] + right * padded[which, row + 1, column + 1]
+    return ((1 - down) * upper + down * lower).reshape(images.shape)
 
 
 def _check_pool(

@@ -120,11 +120,64 @@ def test_a_pool_is_all_that_a_batch_shows(omniglot_data):
         ({"pool_classes": 21}, "pool_classes must be at most 20 here, got 21"),
         ({"pool_classes": 8, "pool_drawings": 1}, "pool_drawings must be an integer of at least 2, got 1"),
         ({"pool_classes": 8, "pool_drawings": 7}, "pool_drawings must be at most 6 here, got 7"),
+        ({"mirror": 1}, "mirror must be true or false, got 1"),
+        ({"warp": -0.1}, "warp must be a finite number of at least 0, got -0.1"),
+        ({"warp": 1}, "warp must be at least 0 and less than 1, got 1"),
     ],
 )
-def test_bad_pools_are_refused(omniglot_data, pool, message):
+def test_bad_ways_of_drawing_are_refused(omniglot_data, pool, message):
     with pytest.raises(ValueError, match=message):
         draw(omniglot_data, pool=pool)
+
+
+@pytest.mark.parametrize("pool", [{}, {"pool_classes": 20, "pool_drawings": 6}])
+def test_half_of_the_characters_are_mirrored_each_as_a_whole(omniglot_data, pool):
+    _, episodes = draw(omniglot_data, k_shot=3, pool={**pool, "mirror": True})
+    images = episodes.observations["image"]
+    known = {key: (*found, 0) for key, found in tell_apart(omniglot_data).items()}
+    flipped = SimpleNamespace(images=np.ascontiguousarray(omniglot_data.images[..., ::-1]))
+    known |= {key: (*found, 1) for key, found in tell_apart(flipped).items()}
+    pixels = np.round(255 * images).astype(np.uint8).reshape(-1, 961)
+    shown = np.array([known[image.tobytes()] for image in pixels]).reshape(*images.shape[:2], 4)
+    np.testing.assert_allclose(shown[..., 3].mean(), 0.5, atol=0.15 if pool else 0.05)
+    labels = episodes.observations["label"].argmax(axis=-1)
+    for episode in range(200):
+        found = zip(labels[:-1, episode], shown[:-1, episode, 3], strict=True)
+        pairs = {(*pair,) for pair in found} | {(episodes.targets[episode], shown[-1, episode, 3])}
+        assert len(pairs) == 5
+
+
+@pytest.mark.parametrize("pool", [{}, {"pool_classes": 8, "pool_drawings": 3}])
+def test_warped_drawings_are_near_what_they_were(omniglot_data, pool):
+    bar = np.zeros((*omniglot_data.images.shape[:2], 31, 31), np.uint8)
+    bar[..., 10:21, 10:21] = 255
+    _, plain = draw(bar, pool=pool)
+    _, slightly = draw(bar, pool={**pool, "warp": 1e-6})
+    _, clearly = draw(bar, pool={**pool, "warp": 0.1})
+    images = [episodes.observations["image"] for episodes in (plain, slightly, clearly)]
+    np.testing.assert_allclose(images[1], images[0], atol=1e-4)
+    assert images[2].shape == images[0].shape
+    assert images[2].dtype == np.float32
+    assert images[2].min() >= 0
+    assert images[2].max() <= 1 + 1e-6
+    # A square of 11 keeps its inside, moves its edges by a few pixels, and nothing comes in from the borders.
+    squares = images[2].reshape(*images[2].shape[:2], 31, 31)
+    assert (squares[..., 14:17, 14:17] > 0.99).all()
+    assert (squares[..., :6, :] == 0).all()
+    assert (np.abs(images[2] - images[0]).max(axis=-1) > 0.1).all()
+    np.testing.assert_allclose(squares.sum(axis=(-1, -2)).mean(), 121, rtol=0.05)
+    drawn_once = len(np.unique(images[2].reshape(-1, 961), axis=0))
+    assert drawn_once == (24 if pool else 6 * 200)
+
+
+def test_ink_at_the_border_is_not_smeared(omniglot_data):
+    line = np.zeros((*omniglot_data.images.shape[:2], 31, 31), np.uint8)
+    line[..., 0, :] = 255
+    _, episodes = draw(line, pool={"warp": 0.3})
+    # A map of this size makes ink up to 1 / (.7^2 - .3^2) times as large; a smear would fill the shift.
+    ink = episodes.observations["image"].sum(axis=-1)
+    assert 0.2 * 31 < ink.mean() < 31
+    assert ink.max() < 2.5 * 31
 
 
 def test_everything_is_drawn_evenly(omniglot_data):
