@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from plastic_rl.arguments import check_choice, check_count, check_flag, check_scale
 from plastic_rl.envs.arguments import check_images
 from plastic_rl.envs.sampling import draw_distinct
+from plastic_rl.envs.tasks.distortions import mirrored, warped
 from plastic_rl.envs.tasks.episodic import EpisodicTaskEnv
 from plastic_rl.envs.tasks.render import draw_classification
 from plastic_rl.envs.tasks.task import Episodes
@@ -156,23 +157,24 @@ class OmniglotTask:
         if pool_classes is None:
             images = self._rotated(self.characters[member], drawing, rotations[episode, classes])
             if mirror:
-                images = _mirrored(images, rng.integers(2, size=(batch, n), dtype=bool)[episode, classes])
-            images = _warped(images, warp, rng)
+                images = mirrored(images, rng.integers(2, size=(batch, n), dtype=bool)[episode, classes])
+            images = warped(images, warp, rng)
         else:
             # Every drawing of the pool is turned once, however many episodes it comes up in.
             turned = self._rotated(self.characters[pool][:, None], pooled, pool_rotations[:, None])
             if mirror:
-                turned = _mirrored(turned, rng.integers(2, size=(pool_classes, 1), dtype=bool))
-            images = _warped(turned, warp, rng)[member, drawing]
+                turned = mirrored(turned, rng.integers(2, size=(pool_classes, 1), dtype=bool))
+            images = warped(turned, warp, rng)[member, drawing]
         told = rng.permuted(labels, axis=1) if self.shuffle_labels else labels
         one_hot = np.zeros((n * k + 1, batch, n), np.float32)
         one_hot[:-1] = np.eye(n, dtype=np.float32)[told[episode, classes[:-1]]]
-        return Episodes({"image": images, "label": one_hot}, labels[episode, classes[-1]])
+        flat = images.reshape(*images.shape[:2], -1)
+        return Episodes({"image": flat, "label": one_hot}, labels[episode, classes[-1]])
 
     def _rotated(
         self, characters: NDArray[np.intp], drawings: NDArray[np.intp], rotations: NDArray[np.intp]
     ) -> NDArray[np.float32]:
-        """Drawings turned by so many right angles, (..., 961) from 0 to 1; the arguments broadcast."""
+        """Drawings turned by so many right angles, (..., 31, 31) from 0 to 1; the arguments broadcast."""
         characters, drawings, rotations = np.broadcast_arrays(characters, drawings, rotations)
         turned = np.empty((rotations.size, SIDE, SIDE), np.float32)
         for quarter in range(4):
@@ -180,7 +182,7 @@ class OmniglotTask:
             upright = self.images[characters.ravel()[rows], drawings.ravel()[rows]]
             turned[rows] = np.rot90(upright, quarter, axes=(1, 2))
         turned /= 255
-        return turned.reshape(*characters.shape, -1)
+        return turned.reshape(*characters.shape, SIDE, SIDE)
 
     def score(self, episodes: Episodes, actions: NDArray[Any]) -> NDArray[Any]:
         """1 where the label is right, otherwise 0; (B,)."""
@@ -207,33 +209,6 @@ class OmniglotTask:
             truth=int(target) if has_query else None,
             title=f"step {len(images)} of {self.episode_length}",
         )
-
-
-def _mirrored(images: NDArray[np.float32], which: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Images (..., 961), left and right exchanged in some of them; `which` broadcasts."""
-    flipped = images.reshape(*images.shape[:-1], SIDE, SIDE)[..., ::-1].reshape(images.shape)
-    return np.where(which[..., None], flipped, images)
-
-
-def _warped(images: NDArray[np.float32], warp: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Images (..., 961), each distorted by a random affine map, interpolated linearly, paper around them."""
-    if not warp:
-        return images
-    count, half = images.size // SIDE**2, SIDE // 2
-    matrices = np.eye(2, dtype=np.float32) + rng.uniform(-warp, warp, (count, 2, 2)).astype(np.float32)
-    shifts = rng.uniform(-warp, warp, (count, 2, 1)).astype(np.float32) * half
-    grid = np.indices((SIDE, SIDE), np.float32).reshape(2, -1) - half
-    sources = matrices @ grid + shifts + half
-    corner = np.floor(sources)
-    part = sources - corner
-    # A margin of paper, wide enough that both neighbours of what lies beyond an edge are paper.
-    row, column = np.clip(corner, -2, SIDE).astype(np.intp).transpose(1, 0, 2) + 2
-    padded = np.pad(images.reshape(count, SIDE, SIDE), ((0, 0), (2, 2), (2, 2)))
-    which = np.arange(count)[:, None]
-    down, right = part.transpose(1, 0, 2)
-    upper = (1 - right) * padded[which, row, column] + right * padded[which, row, column + 1]
-    lower = (1 - right) * padded[which, row + 1, column] + right * padded[which, row + 1, column + 1]
-    return ((1 - down) * upper + down * lower).reshape(images.shape)
 
 
 def _check_pool(
