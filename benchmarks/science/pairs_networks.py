@@ -55,7 +55,8 @@ NETWORKS = {
     "lstm none": _plain("lstm"),
     "rnn none": _plain("rnn"),
     "PPO, rnn modulated": Network(algo="plastic_ppo"),
-    "PPO, gru none": _plain("gru", algo="plastic_ppo", steps=STEPS, drawn=False),
+    "PPO, gru none": _plain("gru", algo="plastic_ppo"),
+    "PPO, lstm none": _plain("lstm", algo="plastic_ppo"),
     "RecurrentPPO": Network(algo="recurrent_ppo"),
 }
 

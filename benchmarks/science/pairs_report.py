@@ -101,12 +101,14 @@ def _groups(runs: dict[str, dict[str, list[Result]]], name: str) -> list[tuple[i
     return [(int(group.removeprefix("pairs_")), group) for group in runs if name in runs[group]]
 
 
-def _style(name: str) -> dict[str, Any]:
+def style(name: str) -> dict[str, Any]:
+    """Colour and dashes of a network's line."""
     network = network_of(name)[0]
     if NETWORKS[network].algo == "recurrent_ppo":
         return {"color": "#7f7f7f", "linestyle": "-"}
-    color, dashes = line_style(DRAWN.index(network))
-    return {"color": color, "linestyle": dashes}
+    color, dashes = line_style(DRAWN.index(network.removeprefix("PPO, ")))
+    # What another algorithm makes of the same network has its colour.
+    return {"color": color, "linestyle": "--" if NETWORKS[network].algo == "plastic_ppo" else dashes}
 
 
 def draw_curves(path: Path, runs: dict[str, dict[str, list[Result]]], weights: int = 16_000) -> None:
@@ -127,10 +129,10 @@ def draw_curves(path: Path, runs: dict[str, dict[str, list[Result]]], weights: i
                 count = min(len(record["curve"]) for record in records)
                 steps = [step for step, _ in records[0]["curve"][:count]]
                 shares = np.array([[value for _, value in record["curve"][:count]] for record in records])
-                style = _style(name)
-                band = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
+                (line,) = axes.plot(steps, np.median(shares, 0), **style(name))
+                band = {"color": line.get_color(), "alpha": 0.15, "linewidth": 0}
                 axes.fill_between(steps, shares.min(0), shares.max(0), **band)
-                (labels[network],) = axes.plot(steps, np.median(shares, 0), **style)
+                labels[network] = line
             levels = reference_levels(ENV_ID, {"n_pairs": n_pairs})
             draw_levels(axes, {name: level / n_pairs for name, level in levels.items()}, grey=True)
             axes.set_xscale("log")
@@ -166,7 +168,7 @@ def draw_load(path: Path, runs: dict[str, dict[str, list[Result]]]) -> None:
                 ends = np.array([bootstrap([answered(records)], np.mean) for records in found.values()])
                 bars = np.nan_to_num(np.abs(ends.T - means))
                 line = axes.errorbar(
-                    list(found), means, yerr=bars, marker="o", markersize=4, capsize=3, **_style(name)
+                    list(found), means, yerr=bars, marker="o", markersize=4, capsize=3, **style(name)
                 )
                 labels[network] = line
             counts = {n: counts_only(n) for n in STEPS}

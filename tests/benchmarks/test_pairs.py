@@ -1,6 +1,7 @@
 """The comparison on PlasticPairs-v0: what its names mean, what it trains, and what is read off."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,33 @@ def test_capacity_is_read_off_between_numbers_of_pairs():
     assert pairs_at(0.95, {4: 0.99, 16: 0.91}) == "8"
     assert pairs_at(0.95, {4: 0.99, 8: 0.96}) == "8 or more"
     assert pairs_at(0.95, {4: 0.9, 8: 0.8}) == "less than 4"
+
+
+def test_lines_differ_and_another_algorithm_keeps_the_colour():
+    from benchmarks.science.pairs_report import DRAWN, style
+
+    lines = {network: style(network) for network in DRAWN}
+    assert len({str(line) for line in lines.values()}) == len(DRAWN)
+    for network in ("rnn modulated", "gru none", "lstm none"):
+        assert lines[f"PPO, {network}"]["color"] == lines[network]["color"]
+
+
+def test_figures_leave_out_what_only_the_table_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from benchmarks.science import pairs_report
+
+    runs = {
+        "pairs_8": {
+            f"{network}, 16,000": [{"curve": [(1, 0.5), (2, 0.6)], "answered": 0.6}]
+            for network in ("rnn modulated", "gru hebb")
+        }
+    }
+    asked = []
+
+    def style(name: str) -> dict:
+        asked.append(name)
+        return {}
+
+    monkeypatch.setattr(pairs_report, "style", style)
+    pairs_report.draw_curves(tmp_path / "curves.png", runs)
+    pairs_report.draw_load(tmp_path / "load.png", runs)
+    assert asked == ["rnn modulated, 16,000"] * 2
