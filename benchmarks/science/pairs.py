@@ -11,8 +11,8 @@ pairs, of some of the networks: in `docs/figures`, or in the folder if it is ano
 The plastic networks have the settings of `zoo_configs/` but for 32 environments and, with 64,000 weights, a
 smaller rate for w and alpha, and as many neurons as the number of weights allows.
 Plain networks stand in their place in the same algorithm, with one core step, the best of three learning
-rates (the same one for PlasticA2C and PlasticPPO) and, up to eight pairs, ten times the steps. RecurrentPPO is
-sb3-contrib's, with its own size.
+rates (the same one for PlasticA2C and PlasticPPO) and, up to eight pairs, ten times the steps. RecurrentPPO
+is sb3-contrib's, with its own size.
 """
 
 import time
