@@ -38,9 +38,13 @@ def drawings(images: np.ndarray) -> np.ndarray:
 
 def grey(env: gym.Env, episodes: int) -> np.ndarray:
     """The squared error of grey in place of what is missing, (episodes,)."""
-    task = env.get_wrapper_attr("task")
-    drawn = task.sample_episodes(episodes, np.random.default_rng(TEST_SEED))
-    return task.metrics(drawn, drawn.observations[-1])[MEASURE]
+    task, rng = env.get_wrapper_attr("task"), np.random.default_rng(TEST_SEED)
+    errors = []
+    # Drawn as evaluate_episodes draws them.
+    for first in range(0, episodes, BATCH):
+        drawn = task.sample_episodes(min(BATCH, episodes - first), rng)
+        errors.append(task.metrics(drawn, drawn.observations[-1])[MEASURE])
+    return np.concatenate(errors)
 
 
 def table(models: dict[str, list[SupervisedMetaLearner]], envs: dict[str, gym.Env], episodes: int) -> str:
@@ -78,11 +82,10 @@ def main() -> None:
     models = {}
     for experiment, erase in TRAININGS.items():
         paths = [arguments.folder / experiment / f"full_{seed}.zip" for seed in arguments.seeds]
-        for path in paths:
-            if not path.is_file():
-                parser.error(
-                    f"{path} is missing: train it with supervised_results --experiments {experiment}"
-                )
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            print(f"{missing[0]} is missing: train it with supervised_results --experiments {experiment}")
+            continue
         models[f"trained with {erase}"] = [SupervisedMetaLearner.load(path, device="cpu") for path in paths]
     sets: dict[str, Any] = {"photographs": None, "drawings": drawings(omniglot().images)}
     envs = {
