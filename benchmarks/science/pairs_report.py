@@ -107,7 +107,7 @@ def style(name: str) -> dict[str, Any]:
     if NETWORKS[network].algo == "recurrent_ppo":
         return {"color": "#7f7f7f", "linestyle": "-"}
     color, dashes = line_style(DRAWN.index(network.removeprefix("PPO, ")))
-    # What another algorithm makes of the same network has its colour.
+    # A network keeps its colour, whatever algorithm trains it.
     return {"color": color, "linestyle": "--" if NETWORKS[network].algo == "plastic_ppo" else dashes}
 
 

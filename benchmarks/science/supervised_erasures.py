@@ -84,7 +84,10 @@ def main() -> None:
         paths = [arguments.folder / experiment / f"full_{seed}.zip" for seed in arguments.seeds]
         missing = [path for path in paths if not path.is_file()]
         if missing:
-            print(f"{missing[0]} is missing: train it with supervised_results --experiments {experiment}")
+            print(
+                f"{missing[0]} is missing: train it with supervised_results --experiments {experiment} "
+                "--variants full"
+            )
             continue
         models[f"trained with {erase}"] = [SupervisedMetaLearner.load(path, device="cpu") for path in paths]
     sets: dict[str, Any] = {"photographs": None, "drawings": drawings(omniglot().images)}

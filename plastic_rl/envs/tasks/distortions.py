@@ -16,9 +16,13 @@ def warped(images: NDArray[np.float32], warp: float, rng: np.random.Generator) -
 
     Args:
         images: (..., side, side).
-        warp: by how much the entries of the map's matrix differ from those of the identity at most, and the
-            largest shift, in halves of a side. With 0 the images are returned as they are.
+        warp: from 0 to less than 1. The map from each pixel to where its value comes from has a matrix whose
+            entries differ from those of the identity by up to this, and a shift of up to this, in halves of a
+            side. With 0 the images are returned as they are.
         rng: where the maps come from.
+
+    Returns:
+        (..., side, side), within the range of the images and 0.
     """
     if not warp:
         return images

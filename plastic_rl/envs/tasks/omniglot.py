@@ -122,9 +122,8 @@ class OmniglotTask:
                 scores, draw without: episodes that share drawings are not independent.
             pool_drawings: drawings of each of them, from K + 1 to all.
             mirror: half of the characters are mirror images, which makes others of them. For training.
-            warp: how much each drawing is distorted, from 0 to less than 1: the entries of the matrix that
-                it is stretched, sheared and turned by differ by up to `warp` from those of the identity, and
-                it is shifted by up to `warp` times half of its side. For training.
+            warp: how much each drawing is stretched, sheared, turned and shifted, from 0 (not at all) to less
+                than 1; what it bounds is said in `plastic_rl.envs.tasks.distortions.warped`. For training.
 
         Raises:
             ValueError: an argument is outside of its range.

@@ -143,17 +143,17 @@ def test_half_of_the_characters_are_mirrored_each_as_a_whole(omniglot_data, pool
     labels = episodes.observations["label"].argmax(axis=-1)
     for episode in range(200):
         found = zip(labels[:-1, episode], shown[:-1, episode, 3], strict=True)
-        pairs = {(*pair,) for pair in found} | {(episodes.targets[episode], shown[-1, episode, 3])}
+        pairs = set(found) | {(episodes.targets[episode], shown[-1, episode, 3])}
         assert len(pairs) == 5
 
 
 @pytest.mark.parametrize("pool", [{}, {"pool_classes": 8, "pool_drawings": 3}])
 def test_warped_drawings_are_near_what_they_were(omniglot_data, pool):
-    bar = np.zeros((*omniglot_data.images.shape[:2], 31, 31), np.uint8)
-    bar[..., 10:21, 10:21] = 255
-    _, plain = draw(bar, pool=pool)
-    _, slightly = draw(bar, pool={**pool, "warp": 1e-6})
-    _, clearly = draw(bar, pool={**pool, "warp": 0.1})
+    square = np.zeros((*omniglot_data.images.shape[:2], 31, 31), np.uint8)
+    square[..., 10:21, 10:21] = 255
+    _, plain = draw(square, pool=pool)
+    _, slightly = draw(square, pool={**pool, "warp": 1e-6})
+    _, clearly = draw(square, pool={**pool, "warp": 0.1})
     images = [episodes.observations["image"] for episodes in (plain, slightly, clearly)]
     np.testing.assert_allclose(images[1], images[0], atol=1e-4)
     assert images[2].shape == images[0].shape
@@ -166,8 +166,8 @@ def test_warped_drawings_are_near_what_they_were(omniglot_data, pool):
     assert (squares[..., :6, :] == 0).all()
     assert (np.abs(images[2] - images[0]).max(axis=-1) > 0.1).all()
     np.testing.assert_allclose(squares.sum(axis=(-1, -2)).mean(), 121, rtol=0.05)
-    drawn_once = len(np.unique(images[2].reshape(-1, 961), axis=0))
-    assert drawn_once == (24 if pool else 6 * 200)
+    different = len(np.unique(images[2].reshape(-1, 961), axis=0))
+    assert different == (24 if pool else 6 * 200)
 
 
 def test_ink_at_the_border_is_not_smeared(omniglot_data):
