@@ -16,12 +16,12 @@ import gymnasium as gym
 import numpy as np
 
 import plastic_rl  # noqa: F401 (registers the environments)
-from benchmarks.science.supervised_results import BATCH, EXPERIMENTS, TEST_SEED
+from benchmarks.science.supervised_results import BATCH, EXPERIMENTS, TEST_SEED, scored_batches
 from plastic_rl import SupervisedMetaLearner
-from plastic_rl.analysis.tables import markdown_table
+from plastic_rl.analysis.tables import markdown_table, with_interval
 from plastic_rl.envs.datasets import omniglot
 from plastic_rl.envs.tasks.image_completion import SIDE
-from plastic_rl.training.evaluation import evaluate_episodes, mean_interval
+from plastic_rl.training.evaluation import evaluate_episodes
 
 ERASURES = ("half", "random")
 # Experiments, and what is erased in their trainings.
@@ -38,11 +38,10 @@ def drawings(images: np.ndarray) -> np.ndarray:
 
 def grey(env: gym.Env, episodes: int) -> np.ndarray:
     """The squared error of grey in place of what is missing, (episodes,)."""
-    task, rng = env.get_wrapper_attr("task"), np.random.default_rng(TEST_SEED)
+    task = env.get_wrapper_attr("task")
     errors = []
-    # Drawn as evaluate_episodes draws them.
-    for first in range(0, episodes, BATCH):
-        drawn = task.sample_episodes(min(BATCH, episodes - first), rng)
+    for drawn in scored_batches(task, episodes):
+        assert isinstance(drawn.observations, np.ndarray)
         errors.append(task.metrics(drawn, drawn.observations[-1])[MEASURE])
     return np.concatenate(errors)
 
@@ -55,7 +54,7 @@ def table(models: dict[str, list[SupervisedMetaLearner]], envs: dict[str, gym.En
     """
     rows = []
     for name, env in envs.items():
-        cells = [_with_interval(grey(env, episodes))]
+        cells = [with_interval([grey(env, episodes)])]
         for trained in models.values():
             scores = [
                 evaluate_episodes(model, env, episodes, batch_size=BATCH, seed=TEST_SEED)[MEASURE]
@@ -64,11 +63,6 @@ def table(models: dict[str, list[SupervisedMetaLearner]], envs: dict[str, gym.En
             cells.append(", ".join(f"{score.mean:.1f}" for score in scores))
         rows.append((name, *cells))
     return markdown_table(["completed", "grey", *models], rows) + "\n"
-
-
-def _with_interval(values: np.ndarray) -> str:
-    low, high = mean_interval(values)
-    return f"{values.mean():.1f} [{low:.1f}, {high:.1f}]"
 
 
 def main() -> None:

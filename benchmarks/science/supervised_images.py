@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.science.supervised_results import BATCH, EXPERIMENTS, TEST_SEED
+from benchmarks.science.supervised_results import EXPERIMENTS, TEST_SEED, scored_batches
 from plastic_rl import ImageCompletionTask, SupervisedMetaLearner
 from plastic_rl.analysis.plots import plastic_matrices, reconstructions, weight_matrices
+from plastic_rl.analysis.tables import with_interval
 from plastic_rl.envs import Episodes
 from plastic_rl.envs.tasks.completion import erased
 from plastic_rl.envs.tasks.image_completion import SIDE, grey
-from plastic_rl.training.evaluation import mean_interval
 
 
 def simple_answers(episodes: Episodes, mean_image: np.ndarray) -> dict[str, np.ndarray]:
@@ -52,17 +52,12 @@ def main() -> None:
 
     train, test = ImageCompletionTask("train"), ImageCompletionTask("test")
     mean_image = grey(train.images).mean(axis=0)
-    # Drawn as evaluate_episodes draws them.
-    rng = np.random.default_rng(TEST_SEED)
     errors: dict[str, list[np.ndarray]] = {}
-    for _ in range(EXPERIMENTS["images"].test_episodes // BATCH):
-        episodes = test.sample_episodes(BATCH, rng)
+    for episodes in scored_batches(test, EXPERIMENTS["images"].test_episodes):
         for name, answer in simple_answers(episodes, mean_image).items():
             errors.setdefault(name, []).append(test.metrics(episodes, answer)["erased_squared_error"])
     for name, parts in errors.items():
-        values = np.concatenate(parts)
-        low, high = mean_interval(values)
-        print(f"{name}: squared error of the erased half {values.mean():.1f} [{low:.1f}, {high:.1f}]")
+        print(f"{name}: squared error of the erased half {with_interval([np.concatenate(parts)])}")
 
     few = test.sample_episodes(8, np.random.default_rng(TEST_SEED))
     assert isinstance(few.observations, np.ndarray)

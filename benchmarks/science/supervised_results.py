@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -33,6 +34,7 @@ from benchmarks.science.sweep import Result, Run, read_runs, train_missing
 from plastic_rl import SupervisedMetaLearner
 from plastic_rl.analysis.plots.style import draw_levels, line_style, picture
 from plastic_rl.analysis.tables import markdown_table
+from plastic_rl.envs import Episodes, EpisodicTask
 from plastic_rl.runs.hyperparams import load_config
 from plastic_rl.training.evaluation import evaluate_episodes
 
@@ -148,6 +150,13 @@ EXPERIMENTS = {
         levels={"paper": 0.983},
     ),
 }
+
+
+def scored_batches(task: EpisodicTask, episodes: int) -> Iterator[Episodes]:
+    """The episodes that test scores are of, drawn as `evaluate_episodes` draws them."""
+    rng = np.random.default_rng(TEST_SEED)
+    for first in range(0, episodes, BATCH):
+        yield task.sample_episodes(min(BATCH, episodes - first), rng)
 
 
 class CurveCallback(BaseCallback):
