@@ -40,7 +40,6 @@ from plastic_rl.training.evaluation import evaluate_episodes
 
 SMALL = {"n_bits": 50, "n_patterns": 2, "show_steps": 3, "blank_steps": 1, "n_passes": 1, "probe_steps": 6}
 
-
 TEST_SEED, BATCH = 2, 20
 """How test episodes are drawn, and how many at a time."""
 
@@ -82,6 +81,18 @@ def small_plastic(alpha: str) -> dict[str, Any]:
         "policy_kwargs": {"alpha": alpha, "w_lr_scale": 0.03},
     }
 
+
+OMNIGLOT = Experiment(
+    "PlasticOmniglot-v0",
+    "Omniglot, 5-way 1-shot, unseen characters",
+    "accuracy",
+    1000,
+    10_000,
+    {"full": {}},
+    validation={"split": "validation"},
+    test={"split": "test"},
+    levels={"paper": 0.983},
+)
 
 EXPERIMENTS = {
     "patterns": Experiment(
@@ -138,16 +149,33 @@ EXPERIMENTS = {
         env_kwargs={"erase": "random"},
         test={"split": "test"},
     ),
-    "omniglot": Experiment(
-        "PlasticOmniglot-v0",
-        "Omniglot, 5-way 1-shot, unseen characters",
-        "accuracy",
-        1000,
-        10_000,
-        {"full": {}},
-        validation={"split": "validation"},
-        test={"split": "test"},
-        levels={"paper": 0.983},
+    "omniglot": OMNIGLOT,
+    "omniglot-alphabets": replace(
+        OMNIGLOT,
+        title="Omniglot, 5-way 1-shot, unseen alphabets",
+        env_kwargs={"class_split": "alphabets"},
+        levels={},
+    ),
+    "omniglot-5-shot": replace(
+        OMNIGLOT,
+        title="Omniglot, 5-way 5-shot, unseen characters",
+        # 10,000 batches, of six drawings of a character where one shot needs two.
+        variants={
+            "full": {
+                "n_timesteps": 10_000 * 256 * 26,
+                "sample_kwargs": {"pool_classes": 32, "pool_drawings": 6},
+            }
+        },
+        env_kwargs={"k_shot": 5},
+        levels={},
+    ),
+    "omniglot-20-way": replace(
+        OMNIGLOT,
+        title="Omniglot, 20-way 1-shot, unseen characters",
+        # 20,000 batches.
+        variants={"full": {"n_timesteps": 20_000 * 256 * 21}},
+        env_kwargs={"n_way": 20},
+        levels={},
     ),
 }
 
