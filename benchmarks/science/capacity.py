@@ -20,7 +20,7 @@ import plastic_rl
 from benchmarks.science.meta import train_learner
 from benchmarks.science.sweep import Result, Run, make_parser, read_runs, train_missing
 from plastic_rl.analysis.plots.style import CURVES, DASHES, picture
-from plastic_rl.analysis.tables import markdown_table
+from plastic_rl.analysis.tables import markdown_table, with_interval
 from plastic_rl.envs import PatternMemoryTask
 
 FOLDER = Path(__file__).parents[1] / "results" / "capacity"
@@ -77,15 +77,13 @@ def run_name(rule: str, patterns: int) -> str:
     return f"{rule}, {patterns}"
 
 
-def mean_error(networks: dict[str, list[Result]], name: str, patterns: int) -> float:
-    """The mean over seeds of the share of wrong bits, nan where there is no such network."""
-    if name not in networks:
-        return np.nan
-    return float(np.mean([record["errors"][str(patterns)] for record in networks[name]]))
+def errors_of(networks: dict[str, list[Result]], name: str, patterns: int) -> np.ndarray:
+    """Per cent of the bits that are wrong, of every seed; (0,) where there is no such network."""
+    return np.array([100 * record["errors"][str(patterns)] for record in networks.get(name, [])])
 
 
 def table(runs: dict[str, dict[str, list[Result]]]) -> str:
-    """Markdown: wrong bits by rule, bits and patterns, trained for each number and on five."""
+    """Markdown: % of wrong bits by rule, bits and patterns, trained for each number and on five."""
     columns = ["bits", "patterns", *(f"{rule}, trained {how}" for rule in RULES for how in ("so", "on five"))]
     rows = []
     for group, networks in runs.items():
@@ -93,8 +91,8 @@ def table(runs: dict[str, dict[str, list[Result]]]) -> str:
             row = [group, str(patterns)]
             for rule in RULES:
                 for name in (run_name(rule, patterns), run_name(rule, FEW)):
-                    error = mean_error(networks, name, patterns)
-                    row.append("" if np.isnan(error) else f"{100 * error:.2f} %")
+                    errors = errors_of(networks, name, patterns)
+                    row.append(with_interval([errors], form=".2f") if len(errors) else "")
             rows.append(row)
     return markdown_table(columns, rows) + "\n"
 
@@ -109,10 +107,11 @@ def draw(path: Path, runs: dict[str, dict[str, list[Result]]]) -> None:
                 counts = pattern_counts(int(group))
                 loads = [patterns / int(group) for patterns in counts]
                 for few, width in ((False, 1.8), (True, 1.0)):
-                    errors = [
-                        100 * mean_error(networks, run_name(rule, FEW if few else patterns), patterns)
+                    found = [
+                        errors_of(networks, run_name(rule, FEW if few else patterns), patterns)
                         for patterns in counts
                     ]
+                    errors = [seeds.mean() if len(seeds) else np.nan for seeds in found]
                     style = {"color": CURVES[i], "linestyle": DASHES[1 if few else 0], "linewidth": width}
                     label = f"{group} bits, trained {'on five patterns' if few else 'on as many'}"
                     (lines[label],) = axes.plot(loads, errors, marker="o", markersize=4, **style)

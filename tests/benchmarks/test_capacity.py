@@ -24,6 +24,11 @@ def test_runs_are_trained_tested_and_drawn(tmp_path: Path, monkeypatch: pytest.M
     assert list(many) == ["2", "5", "10", "20"]
     assert all(0 < error < 0.6 for error in many.values())
     rows = capacity.table(found).splitlines()
-    assert rows[2].startswith(f"| 50 | 2 | {100 * few['2']:.2f} % | {100 * many['2']:.2f} % |")
+    assert rows[2].startswith(f"| 50 | 2 | {100 * few['2']:.2f} | {100 * many['2']:.2f} |")
+    found["50"]["hebb, 2"].append({"errors": {"2": few["2"] + 0.1}})
+    rows = capacity.table(found).splitlines()
+    assert rows[2].startswith(
+        f"| 50 | 2 | {100 * few['2'] + 5:.2f} [{100 * few['2']:.2f}, {100 * few['2'] + 10:.2f}] |"
+    )
     capacity.draw(tmp_path / "capacity.png", found)
     assert (tmp_path / "capacity.png").stat().st_size > 10_000
