@@ -78,7 +78,7 @@ def run_name(rule: str, patterns: int) -> str:
 
 
 def errors_of(networks: dict[str, list[Result]], name: str, patterns: int) -> np.ndarray:
-    """Per cent of the bits that are wrong, of every seed; (0,) where there is no such network."""
+    """Per cent of the erased bits that are wrong, of every seed; (0,) where there is no such network."""
     return np.array([100 * record["errors"][str(patterns)] for record in networks.get(name, [])])
 
 

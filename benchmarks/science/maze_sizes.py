@@ -17,6 +17,7 @@ import numpy as np
 
 from plastic_rl.analysis.plots.style import line_style, picture
 from plastic_rl.analysis.tables import bootstrap, markdown_table, with_interval
+from plastic_rl.envs.maze.rules import MazeOptions
 from plastic_rl.runs.sweep import SweepRun, read_sweep
 
 HERE = Path(__file__).parent
@@ -34,7 +35,7 @@ def read_finished() -> Found:
     found: Found = {}
     for name in SWEEPS:
         for run in read_sweep(HERE / f"{name}.yml").of("finished"):
-            side = run.env_kwargs.get("size", 9)
+            side = run.env_kwargs.get("size", MazeOptions.size)
             # Conditions are called "gru hebb, 16".
             kind, neurons = run.condition.removeprefix("gru ").split(", ")
             sizes = found.setdefault(f"{side} x {side}", {})
@@ -44,9 +45,7 @@ def read_finished() -> Found:
 
 def trained(run: SweepRun) -> float:
     """The trained agent's mean return."""
-    result = run.result()
-    assert result is not None
-    return float(result["measures"]["return"]["mean"])
+    return run.score()
 
 
 def training(run: SweepRun) -> float:
@@ -60,26 +59,24 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def table(found: Found) -> str:
-    """Markdown: per maze and size both networks and their difference, trained and while they learned."""
+    """Markdown: per maze and size both networks and their difference, of the seeds that both have."""
     rows = []
     for maze, sizes in found.items():
         for neurons, kinds in sorted(sizes.items()):
-            runs = kinds.get("hebb", []) + kinds.get("none", [])
-            weights = max(result["weights"] for run in runs if (result := run.result()) is not None)
-            row = [
-                maze,
-                str(neurons),
-                f"{weights:,}",
-                str(min(len(kinds.get(kind, [])) for kind in NETWORKS)),
-            ]
+            # What one network has of a seed that the other has not would move one mean alone.
+            seeds = set.intersection(*({run.seed for run in kinds.get(kind, [])} for kind in NETWORKS))
+            if not seeds:
+                continue
+            groups = [[run for run in kinds[kind] if run.seed in seeds] for kind in NETWORKS]
+            weights = [result["weights"] for runs in groups if (result := runs[0].result()) is not None]
+            row = [maze, str(neurons), " and ".join(f"{number:,}" for number in weights), str(len(seeds))]
             for score in (trained, training):
-                samples = [np.array([score(run) for run in kinds.get(kind, [])]) for kind in NETWORKS]
-                row += [with_interval([sample], form=".0f") if len(sample) else "" for sample in samples]
-                both = all(len(sample) for sample in samples)
-                row.append(with_interval(samples, difference, ".0f") if both else "")
+                samples = [np.array([score(run) for run in runs]) for runs in groups]
+                row += [with_interval([sample], form=".0f") for sample in samples]
+                row.append(with_interval(samples, difference, ".0f"))
             rows.append(row)
     scores = [f"{what}{name}" for what in ("", "learning: ") for name in (*NETWORKS.values(), "difference")]
-    return markdown_table(["maze", "neurons", "weights", "seeds", *scores], rows) + "\n"
+    return markdown_table(["maze", "plastic neurons", "weights", "seeds", *scores], rows) + "\n"
 
 
 def draw(path: Path, found: Found) -> None:

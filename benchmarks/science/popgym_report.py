@@ -50,13 +50,6 @@ def read_finished() -> Finished:
     return found
 
 
-def final_return(run: SweepRun) -> float:
-    """The trained agent's mean return."""
-    result = run.result()
-    assert result is not None
-    return float(result["measures"]["return"]["mean"])
-
-
 def best_stretch(returns: np.ndarray, lengths: np.ndarray, stretch: int = STRETCH) -> float:
     """MMER: the largest mean return of the episodes that ended within so many steps of training.
 
@@ -102,7 +95,7 @@ def aggregate(finished: Finished, tasks: Sequence[str], name: str) -> list[np.nd
     samples = []
     for task in tasks:
         if runs := finished[task].get(name):
-            sample = normalised(task, np.array([final_return(run) for run in runs]))
+            sample = normalised(task, np.array([run.score() for run in runs]))
             if sample is not None:
                 samples.append(sample)
     return samples
@@ -135,7 +128,7 @@ def table(finished: Finished) -> str:
         tasks = of_difficulty(finished, difficulty)
         if not tasks:
             continue
-        for title, score in (("Return", final_return), ("MMER", mmer)):
+        for title, score in (("Return", lambda run: run.score()), ("MMER", mmer)):
             rows = []
             for task in tasks:
                 level = levels[task]

@@ -142,7 +142,7 @@ def _result(run: SweepRun) -> dict[str, Any]:
 
 
 def _means(group: Runs, measure: str) -> np.ndarray:
-    return np.array([_result(run)["measures"][measure]["mean"] for run in group])
+    return np.array([run.score(measure) for run in group])
 
 
 def _measures(conditions: dict[str, list[SweepRun]]) -> list[str]:

@@ -112,6 +112,17 @@ class SweepRun:
         except (ValueError, LookupError, TypeError) as error:
             raise ValueError(f"{path} is damaged, remove it: {error}") from error
 
+    def score(self, measure: str = "return") -> float:
+        """The trained agent's mean of a measure.
+
+        Raises:
+            ValueError: there is no such score, or a file is damaged.
+        """
+        result = self.result()
+        if result is None or measure not in result["measures"]:
+            raise ValueError(f"{self} has no score {measure!r}")
+        return float(result["measures"][measure]["mean"])
+
     def monitor(self) -> dict[str, np.ndarray]:
         """The episodes of its training so far, as `read_monitor` gives them.
 

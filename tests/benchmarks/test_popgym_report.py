@@ -24,6 +24,9 @@ class FakeRun:
     def result(self) -> dict[str, Any]:
         return {"measures": {"return": {"mean": self.mean}}, "processor_seconds": 120.0, "steps": 200_000}
 
+    def score(self) -> float:
+        return self.mean
+
     def monitor(self) -> dict[str, np.ndarray]:
         return self.log
 

@@ -64,6 +64,25 @@ def test_it_trains_what_is_missing_and_writes_the_table(
     assert "tiny, full, seed 3:" in capsys.readouterr().out
 
 
+def test_omniglots_experiments_train_on_whole_batches_of_enough_drawings() -> None:
+    from benchmarks.science.supervised_results import EXPERIMENTS
+    from plastic_rl.runs.hyperparams import load_config
+
+    names = [name for name in EXPERIMENTS if name.startswith("omniglot")]
+    assert len(names) == 4
+    for name in names:
+        experiment = EXPERIMENTS[name]
+        config = load_config(experiment.env_id, overrides=experiment.variants["full"])
+        n_way, k_shot = (
+            experiment.env_kwargs.get(key, least) for key, least in (("n_way", 5), ("k_shot", 1))
+        )
+        assert config.n_timesteps % (config.hyperparams["batch_size"] * (n_way * k_shot + 1)) == 0
+        pool = config.hyperparams["sample_kwargs"]
+        assert pool["pool_drawings"] == k_shot + 1
+        assert pool["pool_classes"] >= n_way
+        assert pool["mirror"] is True
+
+
 def test_equal_time_needs_the_run_that_took_the_time(
     results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,7 +34,11 @@ def test_the_maze_compares_networks_of_one_size_of_the_kinds_that_their_names_sa
     "name",
     [
         "maze_conditions",
+        "maze_hidden",
+        "maze_rates",
+        "maze_starts",
         "memory",
+        "popgym_losing",
         "ppo_defaults",
         "a2c_defaults",
         "recurrent_defaults",

@@ -126,6 +126,9 @@ def test_states_by_what_a_folder_holds(read):
     assert run.state() == "failed"
     (run.folder / "result.json").write_text(json.dumps({**result, "steps": 600}))
     assert run.state() == "finished"
+    assert run.score() == 1.0
+    with pytest.raises(ValueError, match=r"seed 3 has no score 'reward'$"):
+        run.score("reward")
     (run.folder / "result.json").write_text("{}")
     with pytest.raises(ValueError, match=r"result.json is damaged, remove it: KeyError|'steps'"):
         run.state()
