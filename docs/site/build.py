@@ -42,7 +42,17 @@ CONTENTS = {
     ],
     "Environments": ["environments", "environments/*"],
     "Agents": ["plastic_a2c", "plastic_ppo", "your_environment", "rules", "own_core", "own_algorithm"],
-    "Studies": ["results", "pairs", "core_steps", "discovery", "maze", "memory", "popgym", "supervised"],
+    "Studies": [
+        "results",
+        "pairs",
+        "core_steps",
+        "discovery",
+        "maze",
+        "scarce_memory",
+        "memory",
+        "popgym",
+        "supervised",
+    ],
     "In use": [
         "activity",
         "export",
