@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from plastic_rl.analysis.plots.style import line_style, picture
-from plastic_rl.analysis.tables import bootstrap, markdown_table, with_interval
+from plastic_rl.analysis.tables import difference, error_bars, markdown_table, with_interval
 from plastic_rl.envs.maze.rules import MazeOptions
 from plastic_rl.runs.sweep import SweepRun, read_sweep
 
@@ -53,11 +53,6 @@ def training(run: SweepRun) -> float:
     return float(run.monitor()["r"].mean())
 
 
-def difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Of the means; (seeds,) each."""
-    return float(one.mean() - other.mean())
-
-
 def table(found: Found) -> str:
     """Markdown: per maze and size both networks and their difference, of the seeds that both have."""
     rows = []
@@ -86,11 +81,10 @@ def draw(path: Path, found: Found) -> None:
         for axes, (maze, sizes) in zip(panels, found.items(), strict=True):
             for i, (kind, name) in enumerate(NETWORKS.items()):
                 shown = {n: kinds[kind] for n, kinds in sorted(sizes.items()) if kind in kinds}
-                samples = [np.array([trained(run) for run in runs]) for runs in shown.values()]
-                means = np.array([sample.mean() for sample in samples])
-                ends = np.array([bootstrap([sample], np.mean) for sample in samples]).T
+                means, bars = error_bars(
+                    [[np.array([trained(run) for run in runs])] for runs in shown.values()]
+                )
                 color, dashes = line_style(i)
-                bars = np.nan_to_num(np.abs(ends - means))
                 axes.errorbar(
                     list(shown), means, bars, color=color, linestyle=dashes, marker="o", markersize=4,
                     capsize=3, label=name,

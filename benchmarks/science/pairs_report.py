@@ -17,7 +17,7 @@ from benchmarks.science.pairs_networks import (
 )
 from benchmarks.science.sweep import Result
 from plastic_rl.analysis.plots.style import draw_levels, line_style, picture
-from plastic_rl.analysis.tables import bootstrap, markdown_table, with_interval
+from plastic_rl.analysis.tables import error_bars, markdown_table, with_interval
 from plastic_rl.envs import reference_levels
 
 DRAWN = [name for name, network in NETWORKS.items() if network.drawn]
@@ -164,9 +164,7 @@ def draw_load(path: Path, runs: dict[str, dict[str, list[Result]]]) -> None:
                 found = {n_pairs: runs[group][name] for n_pairs, group in _groups(runs, name)}
                 if not found:
                     continue
-                means = [float(answered(records).mean()) for records in found.values()]
-                ends = np.array([bootstrap([answered(records)], np.mean) for records in found.values()])
-                bars = np.nan_to_num(np.abs(ends.T - means))
+                means, bars = error_bars([[answered(records)] for records in found.values()])
                 line = axes.errorbar(
                     list(found), means, yerr=bars, marker="o", markersize=4, capsize=3, **style(name)
                 )

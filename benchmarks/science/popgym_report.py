@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.science.popgym_levels import DIFFICULTIES, read_levels
 from plastic_rl.analysis.plots.style import line_style, picture
-from plastic_rl.analysis.tables import bootstrap, markdown_table, with_interval
+from plastic_rl.analysis.tables import error_bars, markdown_table, with_interval
 from plastic_rl.runs.sweep import SweepRun, read_sweep
 
 SWEEPS = [Path(__file__).with_name(f"popgym_{name}.yml") for name in ("easy", "harder")]
@@ -216,9 +216,9 @@ def draw_aggregate(path: Path, finished: Finished) -> None:
         panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
         for axes, difficulty in zip(panels, shown, strict=True):
             for name, samples in found[difficulty].items():
-                i, mean = names.index(name), interquartile_mean(*samples)
-                ends = np.nan_to_num(np.abs(np.array(bootstrap(samples, interquartile_mean)) - mean))
-                axes.errorbar(mean, i, xerr=ends[:, None], color=line_style(i)[0], marker="o", capsize=3)
+                i = names.index(name)
+                mean, bars = error_bars([samples], interquartile_mean)
+                axes.errorbar(mean, i, xerr=bars, color=line_style(i)[0], marker="o", capsize=3)
             axes.set_xlim(min(0.0, axes.get_xlim()[0]), max(1.0, axes.get_xlim()[1]))
             axes.set_yticks(range(len(names)), names)
             axes.set_ylim(-0.5, len(names) - 0.5)

@@ -34,6 +34,25 @@ def bootstrap(
     return float(low), float(high)
 
 
+def difference(first: np.ndarray, *others: np.ndarray) -> float:
+    """The mean of the first sample minus the means of the others, which may be none; (n_k,) each."""
+    return float(first.mean() - sum(other.mean() for other in others))
+
+
+def error_bars(
+    groups: Sequence[Sequence[np.ndarray]], statistic: Callable[..., float] = np.mean
+) -> tuple[np.ndarray, np.ndarray]:
+    """A statistic of every group of samples, and its interval as matplotlib's `errorbar` takes it.
+
+    Returns:
+        The values (n,), and how far their 95 % intervals reach below and above them (2, n): 0 where there are
+        too few values for one.
+    """
+    values = np.array([statistic(*samples) for samples in groups])
+    ends = np.array([bootstrap(samples, statistic) for samples in groups]).T
+    return values, np.nan_to_num(np.abs(ends - values))
+
+
 def with_interval(
     samples: Sequence[np.ndarray], statistic: Callable[..., float] = np.mean, form: str = ".1f"
 ) -> str:

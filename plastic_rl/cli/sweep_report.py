@@ -11,7 +11,7 @@ import numpy as np
 
 from plastic_rl.analysis import plots
 from plastic_rl.analysis.plots.style import picture
-from plastic_rl.analysis.tables import markdown_table, with_interval
+from plastic_rl.analysis.tables import difference, markdown_table, with_interval
 from plastic_rl.arguments import split_env_id
 from plastic_rl.envs import reference_levels
 from plastic_rl.files import atomic
@@ -192,7 +192,7 @@ def _differences(conditions: dict[str, list[SweepRun]]) -> str:
         for measure in measures:
             pair = [_means(conditions[name], measure) for name in (one, other)]
             form = _form(np.concatenate(pair))
-            cells.append(with_interval(pair, lambda a, b: float(a.mean() - b.mean()), form))
+            cells.append(with_interval(pair, difference, form))
         rows.append(cells)
     return markdown_table(["settings", *measures], rows)
 
@@ -230,7 +230,7 @@ def _interval(samples: Sequence[np.ndarray]) -> str:
     if not all(len(sample) for sample in there):
         return "-"
     form = _form(np.concatenate(there))
-    return with_interval(there, lambda *each: float(each[0].mean() - sum(x.mean() for x in each[1:])), form)
+    return with_interval(there, difference, form)
 
 
 def _after(run: SweepRun, at: Sequence[int], window: int) -> np.ndarray:
