@@ -81,6 +81,7 @@ def table(sweep: Sweep) -> str:
                 _progress(conditions, sweep),
             ]
     text = "\n\n".join(parts) + "\n"
+    sweep.folder.mkdir(parents=True, exist_ok=True)  # all runs may be kept ones, elsewhere
     for name, content in (("table.md", text), ("table.csv", _as_csv(sweep))):
         with atomic(sweep.folder / name) as partial:
             partial.write_text(content, encoding="utf-8")
@@ -104,6 +105,7 @@ def plot(sweep: Sweep) -> str:
         if not monitors:
             continue
         levels = reference_levels(env_id, next(iter(conditions.values()))[0].env_kwargs)
+        sweep.folder.mkdir(parents=True, exist_ok=True)  # all runs may be kept ones, elsewhere
         path = sweep.folder / f"curves_{split_env_id(env_id)[1]}.png"
         with picture(path, (7.5 * len(sweep.against), 5)) as figure:
             panels = figure.subplots(1, len(sweep.against), squeeze=False)[0]

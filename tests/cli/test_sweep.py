@@ -221,6 +221,11 @@ def test_what_is_kept_stands_for_runs_that_are_elsewhere(tmp_path, capsys):
     sweep.runs[0].keep()
     shutil.rmtree(sweep.folder)
 
+    for action, name in (("table", "table.md"), ("plot", "curves_PlasticMaze-v0.png")):
+        assert main(["sweep", action, str(file)]) == 0
+        assert (sweep.folder / name).stat().st_size > 100
+        shutil.rmtree(sweep.folder)
+
     sweep = read_sweep(file)
     assert len(sweep.of("finished")) == 6
     assert main(["sweep", str(file)]) == 0
